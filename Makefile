@@ -1,0 +1,65 @@
+# The menu of the project: `make` lists it. Each recipe is one command that can also be typed by hand after `make setup`.
+
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+
+# The interpreter that .venv is made from, and what `make demo` ends with.
+PYTHON ?= python3
+TABLE := trackyard table molmo2
+
+BIN := $(CURDIR)/.venv/bin
+TORCH := $(shell grep -E '^torch==' requirements.lock)
+# A new lock or new project metadata gives a new stamp: `make setup` does nothing exactly while neither has changed.
+STAMP := .venv/.stamp-$(shell cat requirements.lock pyproject.toml | sha256sum | cut -c1-16)
+
+# Recipes and the programs they start (dvc runs `trackyard`) find the project's environment first. Nothing calls a hub
+# or reports usage: data and models are brought by commands of their own.
+export PATH := $(BIN):$(PATH)
+export DVC_NO_ANALYTICS := 1
+export HF_HUB_OFFLINE := 1
+
+.PHONY: help setup demo test check ui
+
+help: ## list the targets
+	@grep -hE '^[a-z-]+:.*## ' $(firstword $(MAKEFILE_LIST)) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 12
+
+setup: $(STAMP) ## make .venv with every pinned package and trackyard itself (minutes once, then nothing)
+
+$(STAMP):
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { printf '%s\n' \
+	  'what: PYTHON=$(PYTHON) is absent or older than 3.11' \
+	  'why:  the pinned packages and the code need Python 3.11 or newer' \
+	  'fix:  make setup PYTHON=python3.11   (Debian: apt-get install python3 python3-venv)' >&2; exit 3; }
+	@rm -f .venv/.stamp-*
+	@echo 'setup 1/4: .venv'
+	@$(PYTHON) -m venv .venv
+	@echo 'setup 2/4: $(TORCH), first and alone, so that no other package chooses its build'
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check '$(TORCH)'
+	@echo "setup 3/4: $$(grep -c '^[^#].*==' requirements.lock) pinned packages (a few minutes the first time)"
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements.lock
+	@echo 'setup 4/4: trackyard'
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+	@$(BIN)/python -m pip check
+	@touch $@
+
+demo: setup ## train the embedded Molmo2 through its three stages and print the table
+	@[ -d data ] || dvc pull data.dvc
+	dvc repro stage3
+	$(TABLE)
+
+test: setup ## run every test
+	python -m pytest
+
+check: setup ## lint, types, layers, secrets, pipelines and README
+	ruff check
+	ruff format --check
+	mypy
+	lint-imports
+	python -m checks.secrets
+	python -m checks.pipelines
+	python -m checks.readme
+
+ui: setup ## open the workbench in a browser
+	trackyard ui

@@ -1,0 +1,82 @@
+"""Load every dvc.yaml the way DVC does, and check what DVC itself does not.
+
+    python -m checks.pipelines
+
+DVC resolves a bare stage name in the root dvc.yaml only and lets it win silently over a same-named stage elsewhere, so
+names are unique across the repository. `data.dvc` owns data/, so no stage writes there (hpc spec section 8).
+Exit 0: sound, 1: a problem, or no dvc.yaml at all.
+"""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+from dvc.exceptions import DvcException
+from dvc.repo import Repo
+from dvc.stage import PipelineStage
+
+from checks.repository import ROOT, files
+
+DATA = "data"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Report:
+    """What was examined, and what is wrong with it. files: paths of dvc.yaml files; stages: after expanding foreach."""
+
+    files: tuple[str, ...]
+    stages: int
+    problems: tuple[str, ...]
+
+
+def _below(path: Path, folder: Path) -> bool:
+    return path == folder or folder in path.parents
+
+
+def examine(root: Path) -> Report:
+    """Check every dvc.yaml below `root`."""
+    found = tuple(files(root, [":(glob)**/dvc.yaml"]))
+    if not found:
+        return Report(files=(), stages=0, problems=("no dvc.yaml found: no pipeline was checked",))
+    problems = []
+    owners: dict[str, set[str]] = {}
+    try:
+        with Repo(str(root)) as repo:
+            stages = [stage for stage in repo.index.stages if isinstance(stage, PipelineStage)]
+            repo.index.check_graph()
+    except DvcException as error:
+        # One broken file breaks every dvc command, so nothing else can be said before it is mended.
+        told = str(error.__cause__ or error).strip()
+        return Report(files=found, stages=0, problems=(f"dvc cannot load the pipelines: {error}: {told}",))
+    for stage in stages:
+        where = Path(stage.path).relative_to(root).as_posix()
+        owners.setdefault(stage.name.partition("@")[0], set()).add(where)
+        problems += [
+            f"{where}: stage {stage.name!r} writes {out.def_path!r} below {DATA}/, owned by data.dvc; use artifacts/"
+            for out in stage.outs
+            if out.protocol == "local" and _below(Path(out.fs_path), root / DATA)
+        ]
+    problems += [
+        f"stage name {name!r} is used in {' and '.join(sorted(where))}; `dvc repro {name}` reaches only one of them"
+        for name, where in sorted(owners.items())
+        if len(where) > 1
+    ]
+    loaded = {where for where_of_name in owners.values() for where in where_of_name}
+    problems += [f"{path} gives no stage: dvc does not see it or it is empty" for path in found if path not in loaded]
+    return Report(files=found, stages=len(stages), problems=tuple(problems))
+
+
+def main(root: Path = ROOT) -> int:
+    report = examine(root)
+    for problem in report.problems:
+        print(problem, file=sys.stderr)
+    print(
+        f"pipelines: {len(report.files)} dvc.yaml and {report.stages} stages examined, {len(report.problems)} problems"
+    )
+    return 1 if report.problems else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,1 @@
+"""Bring data in: generate the mini data, import your own."""

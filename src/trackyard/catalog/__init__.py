@@ -1,0 +1,1 @@
+"""What data exists and on what terms."""

@@ -1,0 +1,88 @@
+"""Writes that are complete or absent: temporary sibling, fsync, rename, fsync of the directory."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+TEMPORARY = ".partial-"
+"""Prefix of everything not yet complete; readers ignore it, `sweep` removes it."""
+
+
+def fsync_directory(path: Path) -> None:
+    """Make a rename inside `path` durable."""
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def fsync_file(path: Path) -> None:
+    """Flush one file's bytes to the device."""
+    with open(path, "rb") as handle:
+        os.fsync(handle.fileno())
+
+
+def write_atomic(path: Path, data: bytes | str) -> None:
+    """Replace `path` by `data` so that a reader sees the old content or the new one, never a part.
+
+    Raises OSError (full disk, read-only directory); the partial file is removed then.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(f"{TEMPORARY}{path.name}.{os.getpid()}.{threading.get_ident()}")
+    try:
+        with open(partial, "wb") as handle:
+            handle.write(data.encode() if isinstance(data, str) else data)
+            handle.flush()
+            os.fsync(handle.fileno())
+        os.replace(partial, path)
+    except BaseException:
+        partial.unlink(missing_ok=True)
+        raise
+    fsync_directory(path.parent)
+
+
+@contextmanager
+def atomic_directory(path: Path) -> Iterator[Path]:
+    """Yield a fresh sibling directory that becomes `path` when the block ends without an error.
+
+    Every file is fsynced before the rename. `path` must not exist (FileExistsError): complete things are immutable.
+    On an error the partial directory is removed.
+    """
+    if path.exists():
+        raise FileExistsError(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(f"{TEMPORARY}{path.name}.{os.getpid()}.{threading.get_ident()}")
+    if partial.exists():
+        shutil.rmtree(partial)
+    partial.mkdir()
+    try:
+        yield partial
+        for directory, _, names in os.walk(partial):
+            for name in names:
+                fsync_file(Path(directory) / name)
+            fsync_directory(Path(directory))
+        os.replace(partial, path)
+    except BaseException:
+        shutil.rmtree(partial, ignore_errors=True)
+        raise
+    fsync_directory(path.parent)
+
+
+def sweep(directory: Path) -> list[Path]:
+    """Remove what killed processes left unfinished directly below `directory`; returns what was removed.
+
+    The caller holds the lock of whatever writes there: a living writer's partial files look the same.
+    """
+    left = sorted(directory.glob(f"{TEMPORARY}*")) if directory.is_dir() else []
+    for path in left:
+        if path.is_dir():
+            shutil.rmtree(path)
+        else:
+            path.unlink()
+    return left

@@ -1,0 +1,1 @@
+"""Decode exactly what the plan lists: images, video, prompts, points, token trees, batches."""

@@ -1,0 +1,1 @@
+"""Builders over transformers; only what that library lacks is written here."""

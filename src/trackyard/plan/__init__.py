@@ -1,0 +1,1 @@
+"""Decide beforehand what is trained on: rates, draws, packs, the plan file."""

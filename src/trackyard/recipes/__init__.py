@@ -1,0 +1,1 @@
+"""One module per track: its typed parameters, and how the parts are put together."""

@@ -1,0 +1,1 @@
+"""Run identity, spool, MLflow, lineage."""

@@ -1,0 +1,1 @@
+"""Immutable, sharded, hashed rows, and the index of their lengths."""

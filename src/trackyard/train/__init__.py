@@ -1,0 +1,1 @@
+"""The training engine: loss, schedule, checkpoints, signals."""

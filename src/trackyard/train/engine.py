@@ -1,0 +1,215 @@
+"""One DeepSpeed engine for all tracks: micro-batches in, exact global-batch gradients out.
+
+Shapes: see trackyard.train.loss. Source: design section 7, molmo2 spec sections 2 and 10.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import socket
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Literal, Protocol
+
+import torch
+import torch.distributed as dist
+from pydantic import Field
+
+from trackyard.errors import ConfigError
+from trackyard.parameters import Parameters
+from trackyard.train.loss import AnswerLoss
+from trackyard.train.optimiser import OptimiserParameters, parameter_groups, rates_at
+
+TAG = "state"
+"""Name of DeepSpeed's own folder inside a checkpoint."""
+
+
+class EngineParameters(Parameters):
+    """How a step is computed; none of it changes what is learned, beyond rounding."""
+
+    micro_batch: int = Field(default=1, ge=1)
+    """Packs per forward pass and rank."""
+    precision: Literal["fp32", "bf16"] = "fp32"
+    zero_stage: Literal[0, 1, 2, 3] = 0
+    threads: int = Field(default=2, ge=1)
+    """CPU threads of a single process; several processes share them."""
+    save_every: int = Field(ge=1)
+    """Updates between checkpoints."""
+    keep_checkpoints: int = Field(default=2, ge=1)
+
+
+class Forward(Protocol):
+    """What a track gives the engine: one micro-batch through the model, loss not yet divided by the global weight."""
+
+    def __call__(self, model: torch.nn.Module, micro_batch: Any) -> AnswerLoss: ...
+
+
+def rank() -> int:
+    """Number of this process among the data-parallel ranks."""
+    return int(os.environ.get("RANK", "0"))
+
+
+def world_size() -> int:
+    """Number of data-parallel ranks."""
+    return int(os.environ.get("WORLD_SIZE", "1"))
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def join_ranks(threads: int) -> None:
+    """Join the process group (gloo without a GPU, NCCL with one); a lone process forms a group of one."""
+    torch.set_num_threads(max(1, threads // int(os.environ.get("LOCAL_WORLD_SIZE", "1"))))
+    if dist.is_initialized():
+        return
+    if world_size() == 1:
+        os.environ.setdefault("MASTER_ADDR", "127.0.0.1")
+        os.environ.setdefault("MASTER_PORT", str(_free_port()))
+        os.environ.update(RANK="0", WORLD_SIZE="1", LOCAL_RANK="0")
+    dist.init_process_group("nccl" if torch.cuda.is_available() else "gloo")
+
+
+def accumulation(packs_per_step: int, micro_batch: int, world: int) -> int:
+    """Micro-batches per rank and step; ConfigError unless micro_batch x accumulation x world = packs_per_step."""
+    if packs_per_step % (micro_batch * world):
+        raise ConfigError(
+            what=f"packs_per_step={packs_per_step} is not a multiple of micro_batch={micro_batch} x ranks={world}",
+            why="the global batch would not be the planned one",
+            fix="choose engine.micro_batch and the number of processes so that their product divides packs_per_step",
+        )
+    return packs_per_step // (micro_batch * world)
+
+
+class Engine:
+    """A model under DeepSpeed that takes whole steps of planned micro-batches."""
+
+    def __init__(
+        self,
+        model: torch.nn.Module,
+        *,
+        component_of: Callable[[str], str],
+        optimiser: OptimiserParameters,
+        engine: EngineParameters,
+        packs_per_step: int,
+        steps: int,
+        forward: Forward,
+    ) -> None:
+        import deepspeed
+
+        logging.getLogger("DeepSpeed").setLevel(logging.ERROR)
+        self._optimiser, self._steps, self._forward = optimiser, steps, forward
+        self.accumulation = accumulation(packs_per_step, engine.micro_batch, world_size())
+        groups = parameter_groups(model, component_of, optimiser.rates)
+        self._engine, *_ = deepspeed.initialize(
+            model=model,
+            optimizer=torch.optim.AdamW(
+                groups,
+                betas=(optimiser.beta1, optimiser.beta2),
+                eps=optimiser.eps,
+                weight_decay=optimiser.weight_decay,
+            ),
+            config={
+                "train_batch_size": packs_per_step,
+                "train_micro_batch_size_per_gpu": engine.micro_batch,
+                "gradient_accumulation_steps": self.accumulation,
+                "gradient_clipping": optimiser.clip_norm,
+                "bf16": {"enabled": engine.precision == "bf16"},
+                "zero_optimization": {"stage": engine.zero_stage},
+                # Our own AdamW is meant: DeepSpeed would otherwise refuse a client optimiser with ZeRO.
+                "zero_allow_untested_optimizer": True,
+                "zero_force_ds_cpu_optimizer": False,
+                "steps_per_print": 10**12,
+            },
+        )
+
+    @property
+    def module(self) -> torch.nn.Module:
+        """The trained model itself."""
+        module: torch.nn.Module = self._engine.module
+        return module
+
+    @property
+    def device(self) -> torch.device:
+        """Where inputs belong."""
+        device: torch.device = self._engine.device
+        return device
+
+    def step(self, number: int, micro_batches: Sequence[Any], weight: float) -> StepResult:
+        """One update from this rank's share of step `number`.
+
+        weight: sum of loss weights of these micro-batches; the loss is divided by its mean over ranks, so that the
+        averaged gradient is that of the weighted mean over the global batch, however it is split.
+        """
+        global_weight = self._sum(torch.tensor([weight], dtype=torch.float64))[0] / world_size()
+        divisor = float(global_weight)
+        if divisor <= 0:
+            raise ConfigError(
+                what=f"step {number} has no loss target",
+                why="its gradient would be 0/0",
+                fix="look at the excluded rows that `trackyard plan` prints; a plan of usable rows has targets",
+            )
+        rates = rates_at(number, self._optimiser.rates, total=self._steps)
+        for group in self._engine.optimizer.param_groups:
+            group["lr"] = rates[group["name"]]
+        losses: list[AnswerLoss] = []
+        for index, micro_batch in enumerate(micro_batches):
+            self._engine.set_gradient_accumulation_boundary(index == len(micro_batches) - 1)
+            loss = self._forward(self._engine, micro_batch)
+            # DeepSpeed divides by the number of micro-batches; ours are already normalised over all of them.
+            self._engine.backward(loss.total / divisor * self.accumulation)
+            losses.append(AnswerLoss(total=loss.total.detach(), cross_entropy=loss.cross_entropy, weight=loss.weight))
+            self._engine.step()
+        norm = self._engine.get_global_grad_norm()
+        total = self._sum(torch.stack([loss.total.double().cpu() for loss in losses]).sum()[None])[0]
+        return StepResult(
+            loss=float(total) / (divisor * world_size()),
+            gradient_norm=float(norm) if norm is not None else float("nan"),
+            rates=rates,
+            losses=losses,
+        )
+
+    def _sum(self, values: torch.Tensor) -> torch.Tensor:
+        """Sum a small host tensor over ranks."""
+        values = values.to(self.device)
+        dist.all_reduce(values)
+        return values.cpu()
+
+    def sum_by_name(self, values: Mapping[str, tuple[float, float]]) -> dict[str, tuple[float, float]]:
+        """Add (total, count) pairs of all ranks; every rank passes the same names."""
+        names = sorted(values)
+        flat = torch.tensor([values[name] for name in names], dtype=torch.float64).reshape(-1, 2)
+        summed = self._sum(flat)
+        return {name: (float(pair[0]), float(pair[1])) for name, pair in zip(names, summed, strict=True)}
+
+    def any_rank(self, flag: bool) -> bool:
+        """True on all ranks if it is true on one: ranks agree before they stop."""
+        return bool(self._sum(torch.tensor([float(flag)]))[0] > 0)
+
+    def save(self, directory: Path, state: dict[str, Any]) -> None:
+        """Write this rank's part of the training state below `directory`."""
+        client_state = {**state, "rng": torch.get_rng_state()}
+        self._engine.save_checkpoint(str(directory), tag=TAG, client_state=client_state, save_latest=False)
+
+    def load(self, directory: Path) -> dict[str, Any]:
+        """Restore a verified checkpoint; returns what `save` was given."""
+        _, state = self._engine.load_checkpoint(str(directory), tag=TAG)
+        torch.set_rng_state(state.pop("rng").cpu().to(torch.uint8))
+        return dict(state)
+
+
+class StepResult:
+    """What one update tells. loss: weighted mean over the global batch; gradient_norm before clipping."""
+
+    __slots__ = ("gradient_norm", "loss", "losses", "rates")
+
+    def __init__(
+        self, *, loss: float, gradient_norm: float, rates: dict[str, float], losses: list[AnswerLoss]
+    ) -> None:
+        self.loss = loss
+        self.gradient_norm = gradient_norm
+        self.rates = rates
+        self.losses = losses

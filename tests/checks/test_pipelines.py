@@ -1,0 +1,68 @@
+"""Pipelines that DVC would mishandle are found; sound ones pass."""
+
+from __future__ import annotations
+
+import subprocess
+from pathlib import Path
+
+import pytest
+from dvc.repo import Repo
+
+from checks.pipelines import examine, main
+
+SOUND = {
+    "dvc.yaml": "stages:\n  stage1:\n    cmd: 'true'\n    outs:\n    - artifacts/one\n",
+    "pipelines/pile/dvc.yaml": (
+        "stages:\n  sweep:\n    foreach: [1, 2]\n    do:\n      wdir: ../..\n      cmd: echo ${item}\n"
+        "      outs:\n      - artifacts/pile/${item}\n"
+    ),
+}
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    subprocess.run(["git", "-C", str(tmp_path), "init", "-q"], check=True)
+    Repo.init(str(tmp_path)).close()
+    for name, text in SOUND.items():
+        path = tmp_path / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+    return tmp_path
+
+
+def test_sound_pipelines_pass_and_are_counted(root: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    report = examine(root)
+    assert (report.files, report.stages, report.problems) == (tuple(sorted(SOUND)), 3, ())
+    assert main(root) == 0
+    assert capsys.readouterr().out == "pipelines: 2 dvc.yaml and 3 stages examined, 0 problems\n"
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "problem"),
+    [
+        ("sub/dvc.yaml", "stages:\n  stage1:\n    cmd: 'true'\n", "'stage1' is used in dvc.yaml and sub/dvc.yaml"),
+        ("sub/dvc.yaml", "stages:\n  sweep:\n    cmd: 'true'\n", "'sweep' is used in"),
+        ("sub/dvc.yaml", "stages:\n  w:\n    cmd: 'true'\n    outs: [../data/x]\n", "writes '../data/x' below data/"),
+        (
+            "sub/dvc.yaml",
+            "stages:\n  w:\n    wdir: ..\n    cmd: 'true'\n    outs: [data]\n",
+            "writes 'data' below data/",
+        ),
+        ("sub/dvc.yaml", "stages:\n  w:\n    cmd: 'true'\n    outs: [${item}]\n", "dvc cannot load"),
+        ("sub/dvc.yaml", "stages:\n  w:\n    command: 'true'\n", "dvc cannot load"),
+        ("sub/dvc.yaml", "stages:\n  w:\n    cmd: 'true'\n    outs: [../artifacts/one/x]\n", "dvc cannot load"),
+        ("sub/dvc.yaml", "stages: {}\n", "sub/dvc.yaml gives no stage"),
+    ],
+)
+def test_each_fault_is_found(root: Path, name: str, text: str, problem: str) -> None:
+    (root / name).parent.mkdir(exist_ok=True)
+    (root / name).write_text(text)
+    assert any(problem in told for told in examine(root).problems), examine(root).problems
+    assert main(root) == 1
+
+
+def test_no_pipeline_at_all_is_a_failure(root: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for name in SOUND:
+        (root / name).unlink()
+    assert main(root) == 1
+    assert "no dvc.yaml found" in capsys.readouterr().err
