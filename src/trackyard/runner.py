@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import signal
 import subprocess  # noqa: TID251 - the only module that may
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from types import FrameType
 from typing import Protocol
 
 from trackyard.errors import EnvironmentLacking, TrackyardError
@@ -77,3 +79,18 @@ class SystemRunner:
             stderr=done.stderr.decode(errors="replace"),
             seconds=time.monotonic() - started,
         )
+
+
+def attached(argv: Sequence[str]) -> int:
+    """Run a program in the foreground: it shares the terminal, and SIGTERM and SIGUSR1 are passed on to it."""
+    child = subprocess.Popen(list(argv))
+
+    def pass_on(number: int, _frame: FrameType | None) -> None:
+        child.send_signal(number)
+
+    earlier = {number: signal.signal(number, pass_on) for number in (signal.SIGTERM, signal.SIGUSR1)}
+    try:
+        return child.wait()
+    finally:
+        for number, handler in earlier.items():
+            signal.signal(number, handler)

@@ -53,7 +53,7 @@ def assemble(
 ) -> torch.nn.Module:
     """Molmo2 in fp32 with the weights of `llm` and `vision` (hub ids or folders).
 
-    Raises ConfigError if a tensor of the vision tower or the language model is left without a source, or differs in shape.
+    Raises ConfigError if a tensor of the tower or the language model has no source, or one of another shape.
     """
     language = AutoModelForCausalLM.from_pretrained(llm, dtype=torch.float32)
     tower = SiglipVisionModel.from_pretrained(vision, dtype=torch.float32)

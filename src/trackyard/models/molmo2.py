@@ -6,7 +6,7 @@ Nothing of the model is written here. Source: molmo2 spec section 1.
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from transformers import Molmo2Config, Molmo2ForConditionalGeneration
@@ -113,7 +113,9 @@ def random_model(preset: PresetName, geometry: VisionGeometry, *, max_positions:
     config = build_config(shape, geometry, vocab_size=shape.vocab_size, max_positions=max_positions)
     with torch.random.fork_rng():
         torch.manual_seed(seed)
-        return Molmo2ForConditionalGeneration(config)
+        model: Any = Molmo2ForConditionalGeneration(config)
+        torch.nn.init.normal_(model.model.vision_tower.positional_embedding, std=shape.position_std)
+    return model  # type: ignore[no-any-return]
 
 
 def load_molmo2(source: str | Path, *, max_positions: int, revision: str | None = None) -> torch.nn.Module:
@@ -138,7 +140,7 @@ def load_molmo2(source: str | Path, *, max_positions: int, revision: str | None 
 
 def check_fits(model: torch.nn.Module, tokens: TokenTable, geometry: VisionGeometry) -> None:
     """ConfigError unless the model, the tokenizer and the preprocessing agree on ids and on the patch grid."""
-    config = model.config
+    config: Any = model.config
     wanted = {
         "vocab_size": (config.text_config.vocab_size, tokens.vocab_size),
         "image_start_token_id": (config.image_start_token_id, tokens.added("<im_start>")),

@@ -15,8 +15,9 @@ PresetName = Literal["tiny", "nano", "4b", "8b"]
 class Preset:
     """Widths of the three components, and where their published weights come from.
 
-    initial_std: standard deviations of random weights (vit, connector, llm). A narrow network needs larger ones than
-    the library's 0.02: with 0.02 the image features enter a hundred times smaller than the token embeddings.
+    initial_std: standard deviations of random weights (vit, connector, llm), and position_std of the vit's positional
+    embedding. A narrow network needs larger ones than the library's 0.02: with 0.02 the image features enter a hundred
+    times smaller than the token embeddings, and the place of a patch drowns in its colour.
     """
 
     hidden_size: int
@@ -33,6 +34,7 @@ class Preset:
     vocab_size: int = 151_936
     rope_theta: float = 1_000_000.0
     initial_std: tuple[float, float, float] = (0.02, 0.02, 0.02)
+    position_std: float = 0.02
     llm: str | None = None
     vision: str | None = None
     published: str | None = None
@@ -56,6 +58,7 @@ PRESETS: dict[str, Preset] = {
         vocab_size=512,
         rope_theta=10_000.0,
         initial_std=(0.08, 0.12, 0.05),
+        position_std=0.6,
     ),
     "nano": Preset(
         hidden_size=1024,

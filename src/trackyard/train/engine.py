@@ -10,7 +10,7 @@ import os
 import socket
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal, Protocol
+from typing import Any, Literal
 
 import torch
 import torch.distributed as dist
@@ -31,18 +31,14 @@ class EngineParameters(Parameters):
     micro_batch: int = Field(default=1, ge=1)
     """Packs per forward pass and rank."""
     precision: Literal["fp32", "bf16"] = "fp32"
-    zero_stage: Literal[0, 1, 2, 3] = 0
+    zero_stage: Literal[0, 1, 2] = 0
     threads: int = Field(default=2, ge=1)
     """CPU threads of a single process; several processes share them."""
-    save_every: int = Field(ge=1)
-    """Updates between checkpoints."""
     keep_checkpoints: int = Field(default=2, ge=1)
 
 
-class Forward(Protocol):
-    """What a track gives the engine: one micro-batch through the model, loss not yet divided by the global weight."""
-
-    def __call__(self, model: torch.nn.Module, micro_batch: Any) -> AnswerLoss: ...
+Forward = Callable[[torch.nn.Module, Any], AnswerLoss]
+"""What a track gives the engine: one micro-batch through the model, loss not yet divided by the global weight."""
 
 
 def rank() -> int:
@@ -84,6 +80,21 @@ def accumulation(packs_per_step: int, micro_batch: int, world: int) -> int:
     return packs_per_step // (micro_batch * world)
 
 
+def _deepspeed() -> Any:
+    """DeepSpeed, quiet, and without the C++ extension that it would compile at start on a machine without a GPU.
+
+    The extension only speeds up all-reduce between processes of one host; gloo does the same without a compiler.
+    """
+    if not torch.cuda.is_available():
+        os.environ.setdefault("DS_ACCELERATOR", "cpu")
+    import deepspeed
+    import deepspeed.ops
+
+    logging.getLogger("DeepSpeed").setLevel(logging.ERROR)
+    deepspeed.ops.__compatible_ops__["deepspeed_shm_comm"] = False
+    return deepspeed
+
+
 class Engine:
     """A model under DeepSpeed that takes whole steps of planned micro-batches."""
 
@@ -98,10 +109,10 @@ class Engine:
         steps: int,
         forward: Forward,
     ) -> None:
-        import deepspeed
-
-        logging.getLogger("DeepSpeed").setLevel(logging.ERROR)
+        deepspeed = _deepspeed()
         self._optimiser, self._steps, self._forward = optimiser, steps, forward
+        # In this mode DeepSpeed clips by torch's function and forgets the norm.
+        self._plain = engine.precision == "fp32" and engine.zero_stage == 0
         self.accumulation = accumulation(packs_per_step, engine.micro_batch, world_size())
         groups = parameter_groups(model, component_of, optimiser.rates)
         self._engine, *_ = deepspeed.initialize(
@@ -162,15 +173,21 @@ class Engine:
             # DeepSpeed divides by the number of micro-batches; ours are already normalised over all of them.
             self._engine.backward(loss.total / divisor * self.accumulation)
             losses.append(AnswerLoss(total=loss.total.detach(), cross_entropy=loss.cross_entropy, weight=loss.weight))
+            plain_norm = self._plain_norm() if self._plain and index == len(micro_batches) - 1 else None
             self._engine.step()
-        norm = self._engine.get_global_grad_norm()
+        norm = plain_norm if self._plain else self._engine.get_global_grad_norm()
         total = self._sum(torch.stack([loss.total.double().cpu() for loss in losses]).sum()[None])[0]
         return StepResult(
             loss=float(total) / (divisor * world_size()),
-            gradient_norm=float(norm) if norm is not None else float("nan"),
+            gradient_norm=float(norm),
             rates=rates,
             losses=losses,
         )
+
+    def _plain_norm(self) -> torch.Tensor:
+        """Norm of the summed gradients before clipping, where they lie whole on every rank."""
+        gradients = [parameter.grad for parameter in self.module.parameters() if parameter.grad is not None]
+        return torch.nn.utils.get_total_norm(gradients)
 
     def _sum(self, values: torch.Tensor) -> torch.Tensor:
         """Sum a small host tensor over ranks."""
@@ -189,6 +206,19 @@ class Engine:
         """True on all ranks if it is true on one: ranks agree before they stop."""
         return bool(self._sum(torch.tensor([float(flag)]))[0] > 0)
 
+    def weights(self) -> dict[str, torch.Tensor]:
+        """The trained weights in fp32 on the host; with bf16 these are the masters. Every rank calls this."""
+        from deepspeed.utils import safe_get_full_fp32_param
+
+        weights: dict[str, torch.Tensor] = {}
+        for name, parameter in self.module.named_parameters():
+            if parameter.dtype == torch.float32 or not parameter.requires_grad:
+                master = parameter.detach()
+            else:
+                master = safe_get_full_fp32_param(parameter)
+            weights[name] = master.float().cpu().contiguous()
+        return weights
+
     def save(self, directory: Path, state: dict[str, Any]) -> None:
         """Write this rank's part of the training state below `directory`."""
         client_state = {**state, "rng": torch.get_rng_state()}
@@ -206,9 +236,7 @@ class StepResult:
 
     __slots__ = ("gradient_norm", "loss", "losses", "rates")
 
-    def __init__(
-        self, *, loss: float, gradient_norm: float, rates: dict[str, float], losses: list[AnswerLoss]
-    ) -> None:
+    def __init__(self, *, loss: float, gradient_norm: float, rates: dict[str, float], losses: list[AnswerLoss]) -> None:
         self.loss = loss
         self.gradient_norm = gradient_norm
         self.rates = rates

@@ -36,7 +36,7 @@ def parameter_groups(
 ) -> list[dict[str, Any]]:
     """AdamW groups named by component, in the order of `rates`; a component with rate 0 is frozen.
 
-    Raises ConfigError if a parameter's component has no rate or a rate names no component: each would train nothing, silently.
+    Raises ConfigError if a parameter's component has no rate or a rate names no component.
     """
     groups: dict[str, list[torch.nn.Parameter]] = {name: [] for name in rates}
     for name, parameter in model.named_parameters():

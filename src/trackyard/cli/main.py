@@ -1,0 +1,36 @@
+"""`trackyard`: one command line for all tracks. Commands import what they need when they run, so help is instant."""
+
+from __future__ import annotations
+
+import sys
+
+import typer
+
+from trackyard.cli import data, lineage, params, plan, record, run, table, ui
+from trackyard.errors import EXIT_STOPPED_EARLY, TrackyardError
+
+app = typer.Typer(
+    name="trackyard",
+    help="Three foundation-model studies, one graph, one record.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+app.add_typer(data.app, name="data")
+app.add_typer(record.app, name="record")
+app.add_typer(lineage.app, name="lineage")
+app.command("run")(run.run)
+app.command("plan")(plan.plan)
+app.command("params")(params.params)
+app.command("table")(table.table)
+app.command("ui")(ui.ui)
+
+
+def main() -> None:
+    """Entry point: prints an error's three parts and ends with its exit code."""
+    try:
+        app()
+    except TrackyardError as error:
+        label = "stopped" if error.exit_code == EXIT_STOPPED_EARLY else "error"
+        sys.stderr.write(f"{label}: {type(error).__name__}\n{error}\n")
+        sys.exit(error.exit_code)

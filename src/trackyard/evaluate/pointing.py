@@ -1,0 +1,52 @@
+"""Precision, recall and F1 of points by one-to-one assignment. Source: molmo2 spec section 14."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from scipy.optimize import linear_sum_assignment
+
+
+@dataclass(frozen=True, slots=True)
+class TruePoint:
+    """A point to be found, in fractions. time: image number or seconds; box: (x0, y0, x1, y1) that a hit lies in."""
+
+    time: float
+    x: float
+    y: float
+    box: tuple[float, float, float, float]
+
+
+@dataclass(frozen=True, slots=True)
+class PointScore:
+    """Scores of one example."""
+
+    precision: float
+    recall: float
+    f1: float
+
+
+def score_points(predicted: Sequence[tuple[float, float, float]], truth: Sequence[TruePoint]) -> PointScore:
+    """Score (time, x, y) predictions: cheapest assignment by distance, a hit lies in the assigned box at its time.
+
+    Without truth, nothing predicted is 1 and anything else 0.
+    """
+    if not truth:
+        right = float(not predicted)
+        return PointScore(right, right, right)
+    if not predicted:
+        return PointScore(0.0, 0.0, 0.0)
+    guess = np.array(predicted, dtype=np.float64)
+    goal = np.array([(point.time, point.x, point.y) for point in truth], dtype=np.float64)
+    cost = np.linalg.norm(guess[:, None, :] - goal[None, :, :], axis=-1)
+    hits = sum(_hit(guess[row], truth[column]) for row, column in zip(*linear_sum_assignment(cost), strict=True))
+    precision, recall = hits / len(predicted), hits / len(truth)
+    f1 = 2 * precision * recall / (precision + recall) if hits else 0.0
+    return PointScore(precision, recall, f1)
+
+
+def _hit(guess: np.ndarray, point: TruePoint) -> bool:
+    x0, y0, x1, y1 = point.box
+    return bool(round(guess[0], 1) == round(point.time, 1) and x0 <= guess[1] <= x1 and y0 <= guess[2] <= y1)

@@ -1,0 +1,1 @@
+"""The Molmo2 track: three stages of one recipe."""

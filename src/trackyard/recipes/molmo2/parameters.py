@@ -1,0 +1,125 @@
+"""Typed parameters of the Molmo2 track, composed from those of the parts. Source: molmo2 spec section 2."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, Literal, Self
+
+from pydantic import Field, model_validator
+
+from trackyard.evaluate.validation import METRICS, Metric
+from trackyard.feed.frames import VideoParameters
+from trackyard.feed.geometry import VisionGeometry
+from trackyard.feed.layout import FeedParameters
+from trackyard.feed.points import PointFormat
+from trackyard.models.molmo2 import COMPONENTS, ModelParameters
+from trackyard.parameters import Parameters, parse_parameters, read_yaml
+from trackyard.plan.mixture import MixtureParameters
+from trackyard.train.engine import EngineParameters
+from trackyard.train.optimiser import OptimiserParameters
+
+StageName = Literal["stage1", "stage2", "stage3"]
+STAGES: tuple[StageName, ...] = ("stage1", "stage2", "stage3")
+
+
+class StageParameters(Parameters):
+    """What one stage trains on, for how long, and at which rates."""
+
+    steps: int = Field(ge=1)
+    packs_per_step: int = Field(ge=1)
+    """B: packs of the global batch."""
+    max_tokens: int = Field(ge=64)
+    """L: tokens per pack."""
+    max_inputs: int = Field(ge=1)
+    """I: crops and frames per pack."""
+    input_weight: int = Field(ge=0)
+    """Worth of a visual input, in tokens, when rows are chosen for a pack."""
+    video: VideoParameters
+    point_format: PointFormat
+    mixture: MixtureParameters
+    optimiser: OptimiserParameters
+    save_every: int = Field(ge=1)
+    """Updates between checkpoints."""
+
+    @model_validator(mode="after")
+    def _every_component_has_a_rate(self) -> Self:
+        if set(self.optimiser.rates) != set(COMPONENTS):
+            raise ValueError(
+                f"optimiser.rates must name exactly {list(COMPONENTS)}, found {sorted(self.optimiser.rates)}"
+            )
+        return self
+
+
+class ValidationParameters(Parameters):
+    """Which datasets each score is over, and how answers are generated."""
+
+    datasets: dict[Metric, tuple[str, ...]]
+    limit: int = Field(default=64, ge=1)
+    """Conversations per dataset at most."""
+    batch: int = Field(default=32, ge=1)
+    new_tokens: dict[Metric, int]
+    """Longest answer, in tokens."""
+
+    @model_validator(mode="after")
+    def _every_metric_is_set(self) -> Self:
+        for name, value in (("datasets", self.datasets), ("new_tokens", self.new_tokens)):
+            if set(value) != set(METRICS):
+                raise ValueError(f"{name} must name exactly {list(METRICS)}, found {sorted(value)}")
+        return self
+
+
+class Molmo2Parameters(Parameters):
+    """The track: what all stages share, and the three stages."""
+
+    snapshot: Path
+    seed: int = Field(default=0, ge=0)
+    max_bad_rows: float = Field(default=0.001, ge=0.0, le=1.0)
+    """Share of rows that may fail to decode before the run stops."""
+    strict: bool = False
+    """Stop when the mixture names a dataset that is absent."""
+    model: ModelParameters
+    geometry: VisionGeometry
+    pointing_crops: int = Field(default=24, ge=1)
+    """K of the image-pointing rows that are drawn to be shown at high resolution."""
+    engine: EngineParameters
+    processes: int = Field(default=1, ge=1)
+    """Data-parallel processes on this machine."""
+    validation: ValidationParameters
+    stage1: StageParameters
+    stage2: StageParameters
+    stage3: StageParameters
+
+    def stage(self, name: StageName) -> StageParameters:
+        """Parameters of one stage."""
+        stages: dict[StageName, StageParameters] = {"stage1": self.stage1, "stage2": self.stage2, "stage3": self.stage3}
+        return stages[name]
+
+    def feed(self, name: StageName, *, evaluation: bool = False) -> FeedParameters:
+        """How rows become tokens in a stage; `evaluation` fixes templates and lengths."""
+        stage = self.stage(name)
+        return FeedParameters(
+            geometry=self.geometry,
+            video=stage.video,
+            point_format=stage.point_format,
+            stage1=name == "stage1",
+            evaluation=evaluation,
+            pointing_crops=self.pointing_crops,
+            max_tokens=stage.max_tokens,
+            max_inputs=stage.max_inputs,
+            seed=self.seed,
+        )
+
+    def identity(self, name: StageName) -> dict[str, Any]:
+        """What of these parameters determines a stage's result.
+
+        How a step is spread over micro-batches, threads and processes changes rounding only: a run may be continued
+        under another spread.
+        """
+        values = self.model_dump(mode="json", exclude={"stage1", "stage2", "stage3", "processes", "engine"})
+        engine = self.engine.model_dump(mode="json", include={"precision", "zero_stage"})
+        return values | {"engine": engine, "stage": self.stage(name).model_dump(mode="json", exclude={"save_every"})}
+
+
+def load_molmo2(path: Path) -> Molmo2Parameters:
+    """Read the track's parameters from a parameter file; ConfigError names what is wrong in it."""
+    return parse_parameters(Molmo2Parameters, read_yaml(path).get("molmo2"), where=f"{path.name}: molmo2")

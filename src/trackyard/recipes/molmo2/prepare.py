@@ -1,0 +1,180 @@
+"""Everything a stage decides before a step is trained: proved data, start, lengths, plan, identity.
+
+A pure function of parameters and files, so every rank and every restart comes to the same.
+Source: design sections 1, 5.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+from trackyard.digest import digest_json
+from trackyard.errors import ConfigError
+from trackyard.feed.layout import FeedParameters
+from trackyard.feed.sample import build_sample, measure
+from trackyard.feed.tokens import TokenTable
+from trackyard.plan.build import DatasetInput, PlanInputs, build_plan
+from trackyard.plan.mixture import MixtureParameters
+from trackyard.plan.packing import Budget
+from trackyard.plan.plan import Plan, PlannedRow
+from trackyard.recipes.molmo2.parameters import Molmo2Parameters, StageName
+from trackyard.recipes.molmo2.start import Start, prepare_start
+from trackyard.record.code import code_identity
+from trackyard.record.identity import RunSpec
+from trackyard.runner import SystemRunner
+from trackyard.snapshot.index import LengthIndex, build_index
+from trackyard.snapshot.reader import SnapshotDataset, open_snapshot
+from trackyard.snapshot.verify import Verified, verify_dataset
+
+TRACK = "molmo2"
+MEASURE_VERSION = 1
+"""Raised when the same parameters would lay out a row otherwise: lengths of an older layout are not reused."""
+IMAGE_VARIABLE = "TRACKYARD_IMAGE_DIGEST"
+"""Set by the launcher inside a container."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Prepared:
+    """A stage ready to be run. datasets: those of the mixture, by name."""
+
+    root: Path
+    stage: StageName
+    parameters: Molmo2Parameters
+    datasets: Mapping[str, SnapshotDataset]
+    start: Start
+    feed: FeedParameters
+    plan: Plan
+    spec: RunSpec
+
+
+def mixture_names(mixture: MixtureParameters, snapshot: Path) -> list[str]:
+    """Datasets of a mixture that lie in the snapshot; the flat kinds take every one there is."""
+    present = sorted(path.parent.name for path in snapshot.glob("*/manifest.json"))
+    if mixture.kind == "fixed":
+        named = {name for ratios in mixture.ratios.values() for name in ratios}
+    elif mixture.kind == "hierarchical":
+        named = {
+            name
+            for group in mixture.groups.values()
+            for entry in group.entries
+            for name in ([entry.dataset] if isinstance(entry.dataset, str) else entry.dataset)
+        }
+    else:
+        named = set(present)
+    return [name for name in present if name in named]
+
+
+def verify_snapshot(parameters: Molmo2Parameters, root: Path) -> list[Verified]:
+    """Re-hash every dataset of the snapshot; DataError names each damaged file and the command that restores it."""
+    snapshot = root / parameters.snapshot
+    return [verify_dataset(snapshot / name) for name in open_snapshot(snapshot, None)]
+
+
+def prepare(parameters: Molmo2Parameters, stage: StageName, root: Path) -> Prepared:
+    """Index, plan and identity of a stage. The snapshot is trusted here: `verify_snapshot` runs before."""
+    snapshot = root / parameters.snapshot
+    settings = parameters.stage(stage)
+    everything = open_snapshot(snapshot, None)
+    start = prepare_start(parameters, stage, root, everything)
+    names = mixture_names(settings.mixture, snapshot)
+    datasets = {name: everything[name] for name in names}
+    feed = parameters.feed(stage)
+    plan = build_plan(
+        inputs=PlanInputs(
+            datasets={
+                name: _dataset_input(dataset, index_of(dataset, "train", feed, start.tokens, root))
+                for name, dataset in datasets.items()
+            },
+            mixture=settings.mixture,
+            budget=Budget(tokens=settings.max_tokens, inputs=settings.max_inputs),
+            packs_per_step=settings.packs_per_step,
+            steps=settings.steps,
+            seed=parameters.seed,
+            image_weight=settings.input_weight,
+            strict=parameters.strict,
+        ),
+        cache=root / "artifacts" / "plans",
+    )
+    spec = RunSpec(
+        track=TRACK,
+        stage=stage,
+        parameters=parameters.identity(stage),
+        plan=plan.fingerprint,
+        model=start.identity,
+        snapshots={name: dataset.manifest.fingerprint for name, dataset in datasets.items()},
+        parent=start.parent_run,
+        code=code_identity(root, SystemRunner()),
+        image=os.environ.get(IMAGE_VARIABLE),
+        seed=parameters.seed,
+    )
+    return Prepared(
+        root=root,
+        stage=stage,
+        parameters=parameters,
+        datasets=datasets,
+        start=start,
+        feed=feed,
+        plan=plan,
+        spec=spec,
+    )
+
+
+def index_of(dataset: SnapshotDataset, split: str, feed: FeedParameters, tokens: TokenTable, root: Path) -> LengthIndex:
+    """Lengths of a split under these feed parameters and this tokenizer; kept by the digest of all three."""
+    key = digest_json(
+        {"feed": feed.model_dump(mode="json"), "tokenizer": tokens.fingerprint, "version": MEASURE_VERSION}
+    )
+    return build_index(
+        dataset,
+        split,
+        partial(measure, dataset=dataset.name, params=feed, tokens=tokens),
+        measure_key=key,
+        cache=root / "artifacts" / "index",
+    )
+
+
+def _dataset_input(dataset: SnapshotDataset, index: LengthIndex) -> DatasetInput:
+    usable = index.usable
+    return DatasetInput(
+        manifest_fingerprint=dataset.manifest.fingerprint,
+        index_fingerprint=index.fingerprint,
+        rows=usable,
+        tokens=index.tokens[usable],
+        visual=index.visual[usable],
+        inputs=index.inputs[usable],
+        labels=index.labels[usable],
+        excluded=index.counts_by_reason(),
+    )
+
+
+def preflight(prepared: Prepared) -> int:
+    """Decode one row of every dataset in the plan before any accelerator is used; returns how many were decoded.
+
+    Raises ConfigError listing every dataset whose sampled row has no loss target.
+    """
+    problems = []
+    examined = 0
+    first_rows = {row.dataset: row for row in reversed(_first_packs(prepared.plan))}
+    for name, planned in sorted(first_rows.items()):
+        row = prepared.datasets[name].row("train", planned.row)
+        sample = build_sample(row, name, prepared.feed, prepared.start.tokens)
+        examined += 1
+        if not sample.tree.labels:
+            problems.append(f"{name}: row {row.id!r} has no loss target")
+    if problems or not examined:
+        raise ConfigError(
+            what="; ".join(problems) or "the plan holds no row",
+            why="training on rows without targets learns nothing, silently",
+            fix="look at the rows with `trackyard data verify` and import them again with their answers",
+        )
+    return examined
+
+
+def _first_packs(plan: Plan) -> list[PlannedRow]:
+    """Rows of the first packs, as many as show every dataset that is drawn often."""
+    packs = min(plan.steps * plan.packs_per_step, 64)
+    return [row for pack in range(packs) for row in plan.pack(pack // plan.packs_per_step, pack % plan.packs_per_step)]

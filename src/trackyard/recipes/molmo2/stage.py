@@ -1,0 +1,311 @@
+"""One stage from proved data to exported model: what `trackyard run molmo2 stage2` does.
+
+Source: design sections 4 to 6; molmo2 spec sections 2 and 13 to 15.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import shutil
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from trackyard.catalog.entries import load_catalogue
+from trackyard.durable import atomic_directory, write_atomic
+from trackyard.errors import StoppedEarly, TrackyardError
+from trackyard.evaluate.validation import METRICS
+from trackyard.launch.lock import run_lock
+from trackyard.launch.processes import run_processes
+from trackyard.launch.signals import stop_flag
+from trackyard.models.molmo2 import load_molmo2
+from trackyard.publish.card import CardFacts, model_card
+from trackyard.recipes.molmo2.parameters import STAGES, Molmo2Parameters, StageName
+from trackyard.recipes.molmo2.prepare import Prepared, preflight, prepare, verify_snapshot
+from trackyard.recipes.molmo2.scoring import Validation, validate
+from trackyard.recipes.molmo2.start import export_directory
+from trackyard.recipes.molmo2.training import FINAL, train
+from trackyard.record.lineage import write_lineage
+from trackyard.record.rundir import Attempt, RunDirectory, open_or_create
+from trackyard.record.spool import Spool, read_spool
+from trackyard.schema import read_document, write_document
+from trackyard.train.engine import StepResult
+
+RESULT_SCHEMA = "trackyard-result/1"
+VALIDATION_SCHEMA = "trackyard-validation/1"
+WORKER = "trackyard.recipes.molmo2.worker"
+
+Say = Callable[[str], None]
+log = logging.getLogger(__name__)
+
+
+def run_stage(parameters: Molmo2Parameters, stage: StageName, root: Path, *, parameter_file: Path, say: Say) -> None:
+    """Run a stage to its end, continuing wherever an earlier attempt was cut off.
+
+    Puts out `artifacts/molmo2/<stage>/`: export/, metrics.json, curves.csv. Raises StoppedEarly after a signal.
+    """
+    verified = verify_snapshot(parameters, root)
+    say(
+        f"data      {sum(item.files for item in verified)} files, {sum(item.rows for item in verified):,} rows, "
+        f"{sum(item.bytes for item in verified) / 1e6:.1f} MB proved against their manifests"
+    )
+    prepared = prepare(parameters, stage, root)
+    totals = prepared.plan.summary["totals"]
+    say(
+        f"plan      {prepared.plan.fingerprint[:12]}: {totals['steps']:,} steps, {totals['rows']:,} rows, "
+        f"{totals['tokens']:,} tokens, {totals['padding_fraction']:.1%} padding"
+    )
+    directory = open_or_create(root / "runs", prepared.spec)
+    with run_lock(directory.path), _logging_to(directory.log):
+        say(f"run       {prepared.spec.run_id} in {directory.path.relative_to(root)}")
+        if not directory.result.exists():
+            _finish_run(prepared, directory, parameter_file, say)
+        _put_out(prepared, directory)
+
+
+def _finish_run(prepared: Prepared, directory: RunDirectory, parameter_file: Path, say: Say) -> None:
+    """Everything up to result.json. Each part leaves a file, and is not done again after a restart."""
+    directory.link_plan(prepared.plan.directory, prepared.plan.fingerprint)
+    say(f"preflight {preflight(prepared)} datasets decode and have loss targets")
+    started = time.monotonic()
+    before = _validation(directory, "start", prepared, prepared.start.build)
+    attempt = directory.new_attempt()
+    if not (directory.path / FINAL).exists():
+        _train(prepared, directory, attempt, parameter_file, say)
+    after = _validation(
+        directory,
+        "trained",
+        prepared,
+        lambda: load_molmo2(directory.path / FINAL, max_positions=prepared.plan.budget.tokens),
+    )
+    curve = training_curve(directory)
+    result = _result(prepared, before, after, curve, time.monotonic() - started)
+    _record_outcome(prepared, directory, result)
+    write_document(directory.result, RESULT_SCHEMA, result)
+    _write_lineage(prepared, directory.path, ["result.json", f"{FINAL}/model.safetensors"])
+
+
+def _train(prepared: Prepared, directory: RunDirectory, attempt: Attempt, parameter_file: Path, say: Say) -> None:
+    processes = prepared.parameters.processes
+    if processes > 1:
+        arguments = [str(parameter_file), prepared.stage, str(attempt.number), prepared.spec.run_id]
+        code = run_processes(WORKER, arguments, processes=processes)
+        if not (directory.path / FINAL).exists():
+            raise _worker_failure(directory, attempt, code)
+        return
+    with stop_flag() as stopped:
+        train(
+            prepared,
+            directory,
+            attempt,
+            load_catalogue(prepared.root / "catalog"),
+            should_stop=stopped,
+            progress=Progress(prepared.plan.steps, say),
+        )
+
+
+class Progress:
+    """Says how far training is: after the first step and then every few seconds."""
+
+    def __init__(self, steps: int, say: Say, every_s: float = 10.0) -> None:
+        self._steps, self._say, self._every_s = steps, say, every_s
+        self._started = self._last = time.monotonic()
+        self._first: int | None = None
+
+    def __call__(self, done: int, result: StepResult) -> None:
+        now = time.monotonic()
+        if self._first is None:
+            self._first, self._started = done, now
+        elif now - self._last < self._every_s and done < self._steps:
+            return
+        self._last = now
+        passed = done - self._first
+        rate = passed / (now - self._started) if passed else 0.0
+        left = f", {(self._steps - done) / rate:.0f} s left" if rate else ""
+        self._say(f"train     step {done}/{self._steps}, loss {result.loss:.3f}, {rate:.1f} steps/s{left}")
+
+
+def _worker_failure(directory: RunDirectory, attempt: Attempt, code: int) -> TrackyardError:
+    """What the ranks said in their spool about why there are no final weights."""
+    spool = directory.spool / f"attempt-{attempt.number:04d}.jsonl"
+    states = (
+        [event["state"] for _, event in read_spool(spool).events if event["event"] == "status"]
+        if spool.exists()
+        else []
+    )
+    if states and states[-1] == "stopped":
+        return StoppedEarly(
+            what=f"attempt {attempt.number} was stopped by a signal",
+            why=f"a complete checkpoint is in {directory.checkpoints}",
+            fix=f"dvc repro {directory.spec.stage}",
+        )
+    return TrackyardError(
+        what=f"the processes of attempt {attempt.number} ended with {code} and without final weights",
+        why="a rank failed; its error is above",
+        fix="mend what it names and run the same command again: it continues from the last checkpoint",
+    )
+
+
+def _validation(directory: RunDirectory, name: str, prepared: Prepared, build: Callable[[], Any]) -> Validation:
+    """Scores of the start or of the trained model; kept in the run directory."""
+    path = directory.path / f"validation-{name}.json"
+    if not path.exists():
+        write_document(path, VALIDATION_SCHEMA, validate(build(), prepared).to_json())
+    return Validation.from_json(read_document(path, VALIDATION_SCHEMA, fix=f"rm {path} and run the stage again"))
+
+
+def training_curve(directory: RunDirectory) -> list[tuple[int, float]]:
+    """(step, loss) of every step, each once, whatever attempts it took."""
+    points: dict[int, float] = {}
+    for path in sorted(directory.spool.glob("attempt-*.jsonl")):
+        for _, event in read_spool(path).events:
+            if event["event"] == "metrics" and "train/loss" in event["values"]:
+                points[event["step"]] = event["values"]["train/loss"]
+    return sorted(points.items())
+
+
+def _result(
+    prepared: Prepared, before: Validation, after: Validation, curve: list[tuple[int, float]], seconds: float
+) -> dict[str, Any]:
+    plan = prepared.plan
+    if [step for step, _ in curve] != list(range(1, plan.steps + 1)):
+        raise TrackyardError(
+            what=f"the spool holds {len(curve)} of {plan.steps} training steps",
+            why="a curve with gaps cannot be compared with another",
+            fix="move the run directory away and run the stage again",
+        )
+    totals = plan.summary["totals"]
+    return {
+        "run_id": prepared.spec.run_id,
+        "steps": plan.steps,
+        "tokens": totals["tokens"],
+        "visual_tokens": totals["visual_tokens"],
+        "rows": totals["rows"],
+        "padding": totals["padding_fraction"],
+        "loss": {"first": curve[0][1], "last": curve[-1][1]},
+        "validation": {"start": before.to_json(), "trained": after.to_json()},
+        "seconds": seconds,
+        "curve": curve,
+    }
+
+
+def _card(prepared: Prepared, result: dict[str, Any]) -> CardFacts:
+    spec, validation = prepared.spec, result["validation"]
+    shares = dict.fromkeys(prepared.datasets, 0.0)
+    for entry in prepared.plan.summary["entries"]:
+        shares[entry["dataset"]] = shares.get(entry["dataset"], 0.0) + entry["row_share"]
+    metrics = [("validation loss", f"{validation['start']['loss']:.3f}", f"{validation['trained']['loss']:.3f}")]
+    metrics += [
+        (
+            f"{metric} ({validation['trained']['scores'][metric]['examples']} examples)",
+            f"{validation['start']['scores'][metric]['value']:.1%}",
+            f"{validation['trained']['scores'][metric]['value']:.1%}",
+        )
+        for metric in METRICS
+    ]
+    return CardFacts(
+        title=f"Molmo2 {prepared.parameters.model.preset}, {spec.stage}",
+        track=spec.track,
+        stage=spec.stage,
+        run_id=spec.run_id,
+        plan_fingerprint=spec.plan,
+        commit=spec.code.commit,
+        dirty_digest=spec.code.dirty_digest,
+        parent_run=spec.parent,
+        datasets={
+            name: {
+                "licence": dataset.manifest.licence,
+                "fingerprint": dataset.manifest.fingerprint,
+                "share": shares[name],
+            }
+            for name, dataset in prepared.datasets.items()
+        },
+        metrics=metrics,
+        steps=result["steps"],
+        tokens=result["tokens"],
+    )
+
+
+def _record_outcome(prepared: Prepared, directory: RunDirectory, result: dict[str, Any]) -> None:
+    """Scores, datasets and status into a spool of their own attempt."""
+    values = {}
+    for moment, step in (("start", 0), ("trained", prepared.plan.steps)):
+        validation = result["validation"][moment]
+        values[step] = {"validation/loss": validation["loss"]} | {
+            f"validation/{metric}": validation["scores"][metric]["value"] for metric in METRICS
+        }
+    with Spool(directory.spool, directory.new_attempt()) as spool:
+        for step, metrics in values.items():
+            spool.metrics(metrics, step)
+        for name, dataset in prepared.datasets.items():
+            spool.dataset(name, dataset.manifest.fingerprint, str(prepared.parameters.snapshot / name), "training")
+        spool.artifact("validation-trained.json")
+        spool.status("finished")
+
+
+def _put_out(prepared: Prepared, directory: RunDirectory) -> None:
+    """Copy the result to where DVC expects the stage's outputs; the run directory keeps the originals."""
+    result = read_document(directory.result, RESULT_SCHEMA, fix=f"rm {directory.result} and run the stage again")
+    export = export_directory(prepared.root, prepared.stage)
+    if export.exists():
+        shutil.rmtree(export)
+    with atomic_directory(export) as partial:
+        shutil.copytree(directory.path / FINAL, partial, dirs_exist_ok=True)
+        write_atomic(partial / "README.md", model_card(_card(prepared, result)))
+        made = sorted(path.relative_to(partial).as_posix() for path in partial.rglob("*") if path.is_file())
+        _write_lineage(prepared, partial, made)
+    curve = "".join(f"{step},{loss:.6g}\n" for step, loss in result["curve"])
+    write_atomic(export.parent / "metrics.json", json.dumps(_metrics(result), indent=2) + "\n")
+    write_atomic(export.parent / "curves.csv", "step,loss\n" + curve)
+
+
+def _write_lineage(prepared: Prepared, directory: Path, files: list[str]) -> None:
+    before = STAGES.index(prepared.stage) - 1
+    write_lineage(
+        directory,
+        spec=prepared.spec,
+        plan=prepared.plan.directory,
+        snapshots={name: dataset.directory for name, dataset in prepared.datasets.items()},
+        parent=export_directory(prepared.root, STAGES[before]) if before >= 0 else None,
+        files=files,
+    )
+
+
+def _metrics(result: dict[str, Any]) -> dict[str, Any]:
+    """metrics.json: one schema for all tracks; numbers only, flat enough for `dvc metrics diff`."""
+    moments = result["validation"]
+    return {
+        "steps": result["steps"],
+        "tokens": result["tokens"],
+        "padding": round(result["padding"], 6),
+        "loss": result["loss"],
+        "validation": {
+            "loss": {moment: moments[moment]["loss"] for moment in moments},
+            **{
+                metric: {
+                    **{moment: moments[moment]["scores"][metric]["value"] for moment in moments},
+                    "chance": moments["trained"]["scores"][metric]["chance"],
+                    "examples": moments["trained"]["scores"][metric]["examples"],
+                }
+                for metric in METRICS
+            },
+        },
+    }
+
+
+class _logging_to:
+    """Everything logged inside the block also goes to the run's log.txt."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+
+    def __enter__(self) -> None:
+        self._handler = logging.FileHandler(self._path)
+        self._handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
+        logging.getLogger("trackyard").addHandler(self._handler)
+
+    def __exit__(self, *_: object) -> None:
+        logging.getLogger("trackyard").removeHandler(self._handler)
+        self._handler.close()

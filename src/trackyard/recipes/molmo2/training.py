@@ -1,0 +1,170 @@
+"""The training part of a stage, on one rank: resume, step, record, save, stop when asked.
+
+Source: design sections 1, 4 and 6; molmo2 spec section 13.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+
+import numpy as np
+import torch
+import torch.distributed as dist
+
+from trackyard.catalog.entries import Entry
+from trackyard.durable import atomic_directory
+from trackyard.errors import StoppedEarly
+from trackyard.feed.steps import BadRowBudget, PlanFeed, StepFeed
+from trackyard.models.molmo2 import component_of
+from trackyard.plan.plan import require_same_plan
+from trackyard.publish.export import write_export
+from trackyard.recipes.molmo2.forward import forward
+from trackyard.recipes.molmo2.prepare import Prepared
+from trackyard.record.rundir import Attempt, RunDirectory
+from trackyard.record.spool import Spool
+from trackyard.train.checkpoint import newest_valid, rotate, write_checkpoint
+from trackyard.train.engine import Engine, StepResult, join_ranks, rank, world_size
+
+FINAL = "final"
+"""Folder of the run directory that holds the trained model; it exists only when training is over."""
+
+log = logging.getLogger(__name__)
+
+
+def train(
+    prepared: Prepared,
+    directory: RunDirectory,
+    attempt: Attempt,
+    catalogue: Mapping[str, Entry],
+    *,
+    should_stop: Callable[[], bool],
+    progress: Callable[[int, StepResult], None],
+) -> None:
+    """Train from the newest valid checkpoint to the last step, then write the final weights.
+
+    Raises StoppedEarly after a complete save when `should_stop` turns true on any rank.
+    """
+    parameters, plan = prepared.parameters, prepared.plan
+    stage = parameters.stage(prepared.stage)
+    join_ranks(parameters.engine.threads)
+    torch.manual_seed(parameters.seed)
+    engine = Engine(
+        prepared.start.build(),
+        component_of=component_of,
+        optimiser=stage.optimiser,
+        engine=parameters.engine,
+        packs_per_step=plan.packs_per_step,
+        steps=plan.steps,
+        forward=forward,
+    )
+    identity = {"run_id": prepared.spec.run_id, "plan": plan.fingerprint}
+    start, resumed = _resume(engine, directory, identity)
+    feed = PlanFeed(
+        plan,
+        prepared.datasets,
+        prepared.feed,
+        prepared.start.tokens,
+        rank=rank(),
+        world=world_size(),
+        micro_batch=parameters.engine.micro_batch,
+    )
+    groups = {name: catalogue[name].group if name in catalogue else name for name in feed.names}
+    budget = BadRowBudget(parameters.max_bad_rows)
+
+    def save(step: int) -> None:
+        if spool is not None:
+            spool.flush()
+        write_checkpoint(
+            directory.checkpoints,
+            step=step,
+            identity=identity,
+            save=lambda target: engine.save(target, {"step": step, "plan": plan.fingerprint}),
+            barrier=dist.barrier,
+            is_writer=rank() == 0,
+        )
+        if rank() == 0:
+            rotate(directory.checkpoints, keep=parameters.engine.keep_checkpoints, never=resumed)
+
+    with _spool(directory, attempt) as spool:
+        for step_feed in feed.steps(start, plan.steps):
+            result = engine.step(step_feed.step, step_feed.batches, step_feed.weight)
+            done = step_feed.step + 1
+            budget.add(step_feed)
+            by_group = engine.sum_by_name(_losses_by_group(step_feed, result, feed.names, groups))
+            if spool is not None:
+                spool.metrics(_metrics(prepared, step_feed, result, by_group), done)
+            progress(done, result)
+            stop = engine.any_rank(should_stop()) and done < plan.steps
+            if stop or done % stage.save_every == 0 or done == plan.steps:
+                save(done)
+            if stop:
+                raise StoppedEarly(
+                    what=f"stopped by a signal after step {done} of {plan.steps}",
+                    why=f"a complete checkpoint of step {done} is in {directory.checkpoints}",
+                    fix=f"dvc repro {prepared.stage}",
+                )
+    weights = engine.weights()
+    if rank() == 0 and not (directory.path / FINAL).exists():
+        model = engine.module.float()
+        model.load_state_dict(weights)
+        with atomic_directory(directory.path / FINAL) as partial:
+            write_export(partial, model, prepared.start.tokens, prepared.feed.geometry, prepared.feed.video)
+    dist.barrier()
+
+
+def _resume(engine: Engine, directory: RunDirectory, identity: dict[str, str]) -> tuple[int, Path | None]:
+    """Load the newest checkpoint whose every byte is proved; returns the steps already done."""
+    path, rejected = newest_valid(directory.checkpoints, identity)
+    for bad in rejected:
+        log.warning("checkpoint %s is not used: %s", bad.path, bad.problem)
+    if path is None:
+        return 0, None
+    state = engine.load(path)
+    require_same_plan(identity["plan"], state["plan"], where=str(path))
+    log.info("resumed from %s", path)
+    return int(state["step"]), path
+
+
+@contextlib.contextmanager
+def _spool(directory: RunDirectory, attempt: Attempt) -> Iterator[Spool | None]:
+    """The spool on rank 0; the other ranks record nothing."""
+    if rank() != 0:
+        yield None
+        return
+    with Spool(directory.spool, attempt) as spool:
+        yield spool
+
+
+def _losses_by_group(
+    feed: StepFeed, result: StepResult, names: list[str], groups: Mapping[str, str]
+) -> dict[str, tuple[float, float]]:
+    """(sum of cross-entropy, answer tokens) per dataset group of this rank's share."""
+    datasets = np.concatenate(feed.groups)
+    losses = torch.cat([loss.cross_entropy for loss in result.losses]).double().cpu().numpy()
+    sums = np.bincount(datasets, weights=losses, minlength=len(names))
+    counts = np.bincount(datasets, minlength=len(names))
+    totals = dict.fromkeys(sorted(set(groups.values())), (0.0, 0.0))
+    for number, name in enumerate(names):
+        total, count = totals[groups[name]]
+        totals[groups[name]] = (total + float(sums[number]), count + float(counts[number]))
+    return totals
+
+
+def _metrics(
+    prepared: Prepared, feed: StepFeed, result: StepResult, by_group: Mapping[str, tuple[float, float]]
+) -> dict[str, float]:
+    """Names of the one metric schema of all tracks."""
+    plan = prepared.plan
+    tokens = int(plan.step_table[feed.step][0])
+    return {
+        "train/loss": result.loss,
+        "train/gradient_norm": result.gradient_norm,
+        "train/tokens": float(tokens),
+        "train/padding": 1 - tokens / (plan.packs_per_step * plan.budget.tokens),
+        "train/broken_rows": float(feed.broken.total()),
+        **{f"train/learning_rate/{name}": rate for name, rate in result.rates.items()},
+        **{f"train/loss/{group}": total / count for group, (total, count) in by_group.items() if count},
+    }

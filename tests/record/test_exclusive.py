@@ -1,0 +1,49 @@
+"""The lock file: refused within one process too, named where it cannot be made or locked."""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+from pathlib import Path
+
+import pytest
+
+from trackyard.errors import EnvironmentLacking, TrackyardError
+from trackyard.record.exclusive import exclusive
+
+
+def test_a_second_owner_is_refused_in_the_callers_words(tmp_path: Path) -> None:
+    path = tmp_path / "new" / ".lock"
+    with (
+        exclusive(path, what="the well", why="both would drink"),
+        pytest.raises(TrackyardError, match="the well is in use by process") as raised,
+        exclusive(path, what="the well", why="both would drink"),
+    ):
+        pytest.fail("two owners")
+    assert raised.value.why == "both would drink"
+
+
+def test_an_owner_that_has_not_written_its_name_yet(tmp_path: Path) -> None:
+    path = tmp_path / ".lock"
+    with open(path, "w") as handle:
+        fcntl.flock(handle, fcntl.LOCK_EX)
+        with pytest.raises(TrackyardError, match="has just started"), exclusive(path, what="x", why="y"):
+            pytest.fail("two owners")
+
+
+def test_a_place_that_cannot_hold_it_is_named(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with (
+        pytest.raises(EnvironmentLacking, match="cannot be opened"),
+        exclusive(tmp_path / "file" / "l", what="", why=""),
+    ):
+        pytest.fail("locked")
+
+
+def test_a_file_system_without_locks_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(handle: int, operation: int) -> None:
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    monkeypatch.setattr(fcntl, "flock", refuse)
+    with pytest.raises(EnvironmentLacking, match="No locks available"), exclusive(tmp_path / "l", what="x", why="y"):
+        pytest.fail("locked")

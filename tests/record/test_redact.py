@@ -1,0 +1,112 @@
+"""Secrets are removed by shape, by name and by value; ordinary text is left alone (reliability F24)."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from trackyard.record.redact import REDACTED, Redactor, is_secret_name
+
+# Put together here, so that no file of this repository contains anything that looks like a secret.
+HUB = "hf_" + "Qw3rTy" * 6
+AWS = "AKIA" + "ABCDEFGH12345678"
+GITHUB = "ghp_" + "a1B2" * 9
+PASSWORD = "corr3ct" + "horse"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        HUB,
+        f"401 Client Error for token {HUB}.",
+        f"--token={HUB}",
+        AWS,
+        GITHUB,
+        f"https://user:{PASSWORD}@example.org/x",
+        f"postgresql://user:{PASSWORD}@db/x",
+        f"https://{PASSWORD}@example.org",
+        f"Authorization: Bearer {PASSWORD}123",
+        f"authorization: Basic {PASSWORD}",
+        f"aws_secret_access_key = {PASSWORD}",
+        f"password: {PASSWORD}",
+        f"https://bucket.example.org/x?X-Amz-Signature={PASSWORD}&part=1",
+        f"https://example.org/x?token={PASSWORD}",
+    ],
+)
+def test_a_secret_is_removed_wherever_it_stands(text: str) -> None:
+    redacted = Redactor({}).text(text)
+    for secret in (HUB, AWS, GITHUB, PASSWORD):
+        assert secret not in redacted
+    assert REDACTED in redacted
+
+
+def test_the_rest_of_the_text_stays() -> None:
+    assert Redactor({}).text(f"GET https://a:{PASSWORD}@example.org/x failed") == (
+        f"GET https://{REDACTED}@example.org/x failed"
+    )
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "loss 0.25 at step 7",
+        "allenai/Molmo2-4B",
+        "d" * 40,
+        "max_tokens: 16384 tokens_per_step=65536 pad_token=<pad>",
+        "https://example.org/a@b/c?part=1",
+        "basic arithmetic, bearer of good news",
+        "<|image|> Describe this image.",
+        "mail someone@example.org",
+        "runs/molmo2/stage2/0123456789ab",
+    ],
+)
+def test_ordinary_text_stays_as_it_is(text: str) -> None:
+    assert Redactor({}).text(text) == text
+
+
+@pytest.mark.parametrize("name", ["HF_TOKEN", "WANDB_API_KEY", "AWS_SECRET_ACCESS_KEY", "DB_PASSWORD", "MY_SECRET"])
+def test_the_value_of_a_secret_variable_is_removed_whatever_its_shape(name: str) -> None:
+    redactor = Redactor({name: "plain-looking words"})
+    assert redactor.text("it says plain-looking words here") == f"it says {REDACTED} here"
+
+
+@pytest.mark.parametrize(
+    "environment",
+    [
+        {"TOKENIZERS_PARALLELISM": "disabled-here"},
+        {"HF_TOKEN_PATH": "disabled-here"},
+        {"PATH": "disabled-here"},
+        {"HF_TOKEN": "here"},
+        {"HF_TOKEN": ""},
+    ],
+)
+def test_other_variables_and_short_values_do_not_shred_text(environment: dict[str, str]) -> None:
+    assert Redactor(environment).text("disabled-here") == "disabled-here"
+
+
+def test_the_longer_of_two_overlapping_secrets_goes_as_a_whole() -> None:
+    redactor = Redactor({"A_TOKEN": "abcdefgh", "B_TOKEN": "abcdefgh-more"})
+    assert redactor.text("abcdefgh-more") == REDACTED
+
+
+def test_values_are_searched_through_and_keep_their_structure() -> None:
+    value = {"a": [1, None, True, {HUB: HUB}], "hub_token": PASSWORD, "max_tokens": "12", "n": 1.5, "t": (1, HUB)}
+    redacted = Redactor({}).value(value)
+    assert redacted == {
+        "a": [1, None, True, {REDACTED: REDACTED}],
+        "hub_token": REDACTED,
+        "max_tokens": "12",
+        "n": 1.5,
+        "t": [1, REDACTED],
+    }
+    assert HUB not in json.dumps(redacted)
+
+
+@pytest.mark.parametrize(
+    ("name", "secret"),
+    [("token", True), ("hf_token", True), ("api_key", True), ("db.password", True), ("pad_token", False),
+     ("tokens", False), ("keyboard", False)],
+)  # fmt: skip
+def test_names(name: str, secret: bool) -> None:
+    assert is_secret_name(name) is secret

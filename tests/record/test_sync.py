@@ -1,0 +1,391 @@
+"""Sync twice is sync once; killed anywhere and repeated it is sync once; an absent store costs seconds and no point."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import time
+import urllib.request
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.record.test_tracking import free_port
+from trackyard.errors import DataError, TrackyardError
+from trackyard.record import points as points_module
+from trackyard.record import sync as module
+from trackyard.record.exclusive import exclusive
+from trackyard.record.identity import RunSpec
+from trackyard.record.rundir import RunDirectory, open_or_create
+from trackyard.record.spool import Spool
+from trackyard.record.sync import LARGEST_ARTIFACT, LOCK, STATE, SyncReport, sync_all, sync_run
+from trackyard.record.tracking import RUN_TAG, tracking_uri
+from trackyard.record.ui import UI_ENVIRONMENT, ui_argv
+
+KEYS = ("loss", "lr")
+
+
+def value_at(key: str, step: int) -> float:
+    return step / (7 if key == "loss" else 11)
+
+
+def train(run: RunDirectory, first: int, last: int, *, end: str | None = None) -> Spool:
+    """One attempt that runs steps first..last."""
+    spool = Spool(run.spool, run.new_attempt())
+    spool.status("running")
+    for step in range(first, last + 1):
+        spool.metrics({key: value_at(key, step) for key in KEYS}, step)
+    spool.flush()
+    if end:
+        spool.status(end)  # type: ignore[arg-type]
+    return spool
+
+
+def stored_run(uri: str, run: RunDirectory) -> Any:
+    """The one MLflow run of `run`."""
+    from mlflow import MlflowClient
+
+    client = MlflowClient(uri)
+    experiment = client.get_experiment_by_name(run.spec.track)
+    found = client.search_runs([experiment.experiment_id], filter_string=f"tags.`{RUN_TAG}` = '{run.spec.run_id}'")
+    assert len(found) == 1
+    return found[0]
+
+
+def history(uri: str, run: RunDirectory, key: str) -> list[tuple[int, int, float]]:
+    from mlflow import MlflowClient
+
+    points = MlflowClient(uri).get_metric_history(stored_run(uri, run).info.run_id, key)
+    return sorted((point.step, point.timestamp, point.value) for point in points)
+
+
+def assert_once(uri: str, run: RunDirectory, last: int) -> None:
+    """Each step 1..last of each metric exactly once, with its value and the time at which it was first spooled."""
+    times: dict[int, int] = {}
+    for path in sorted(run.spool.glob("*.jsonl")):
+        for line in path.read_text().split("\n")[:-1]:
+            event = json.loads(line)
+            if event["event"] == "metrics":
+                times.setdefault(event["step"], event["timestamp"])
+    for key in KEYS:
+        assert history(uri, run, key) == [(step, times[step], value_at(key, step)) for step in range(1, last + 1)]
+
+
+def test_everything_about_a_run_arrives(run: RunDirectory, database_uri: str) -> None:
+    (run.path / "figures").mkdir()
+    (run.path / "figures" / "loss.svg").write_text("<svg/>")
+    with train(run, 1, 3) as spool:
+        spool.params({"world": 2})
+        spool.tag("note", "first")
+        spool.dataset("charts", "b" * 64, "hub:x@1", "training")
+        spool.artifact("figures/loss.svg")
+        spool.metrics({"norm": float("inf")}, 3)
+        spool.status("finished")
+    report = sync_run(run.path, database_uri)
+    assert report == SyncReport(run_id=run.spec.run_id, points=6, nonfinite=1)
+    found = stored_run(database_uri, run)
+    assert found.info.run_name == f"stage2 · {run.spec.run_id}"
+    assert found.info.status == "FINISHED"
+    assert found.info.end_time is not None
+    assert found.data.params["optimiser.lr"] == "0.0001"
+    assert found.data.params["world"] == "2"
+    expected = {
+        "trackyard.run_id": run.spec.run_id,
+        "trackyard.stage": "stage2",
+        "trackyard.parent_run": "1234567890ab",
+        "trackyard.plan": "a" * 64,
+        "trackyard.snapshot.charts": "b" * 64,
+        "mlflow.source.git.commit": "d" * 40,
+        "trackyard.nonfinite": "1: norm@3=inf",
+        "note": "first",
+    }
+    assert expected.items() <= found.data.tags.items()
+    inputs = {(item.dataset.name, item.dataset.digest) for item in found.inputs.dataset_inputs}
+    assert inputs == {("charts", "b" * 36), ("clips", "c" * 36)}
+    artifacts = Path(found.info.artifact_uri)
+    assert artifacts.is_relative_to(Path(database_uri.removeprefix("sqlite:///")).parent / "mlartifacts" / "molmo2")
+    assert (artifacts / "figures" / "loss.svg").read_text() == "<svg/>"
+    assert (artifacts / "spec.json").read_bytes() == (run.path / "spec.json").read_bytes()
+    assert_once(database_uri, run, 3)
+
+
+def test_twice_is_once_and_only_new_points_are_sent(run: RunDirectory, database_uri: str) -> None:
+    with train(run, 1, 30) as spool:
+        assert sync_run(run.path, database_uri).points == 60
+        assert sync_run(run.path, database_uri).points == 0
+        spool.metrics({key: value_at(key, 31) for key in KEYS}, 31)
+        spool.flush()
+        assert sync_run(run.path, database_uri).points == 2
+    assert_once(database_uri, run, 31)
+
+
+def test_a_resumed_run_adds_nothing_for_steps_it_repeats(run: RunDirectory, database_uri: str) -> None:
+    train(run, 1, 20)
+    assert sync_run(run.path, database_uri).points == 40
+    train(run, 11, 30)
+    assert sync_run(run.path, database_uri).points == 20
+    train(run, 21, 35, end="finished")
+    report = sync_run(run.path, database_uri)
+    assert (report.points, report.differences) == (10, {})
+    assert_once(database_uri, run, 35)
+    assert stored_run(database_uri, run).data.tags["trackyard.attempts"] == "3"
+
+
+def test_a_kill_that_tears_a_line_loses_only_what_is_run_again(run: RunDirectory, database_uri: str) -> None:
+    spool = train(run, 1, 20)
+    data = spool.path.read_bytes()
+    spool.path.write_bytes(data[:-9])
+    report = sync_run(run.path, database_uri)
+    assert (report.points, report.torn) == (38, 1)
+    train(run, 11, 25)
+    report = sync_run(run.path, database_uri)
+    assert (report.points, report.torn) == (12, 1)
+    assert_once(database_uri, run, 25)
+
+
+class Killed(BaseException):
+    """The sync dies here."""
+
+
+@contextmanager
+def dying(at: int) -> Iterator[list[str]]:
+    """Every write to the store and to the state counts twice, before and after it is done; the `at`-th one kills."""
+    from mlflow import MlflowClient
+
+    seen: list[str] = []
+
+    def step(name: str) -> None:
+        seen.append(name)
+        if len(seen) == at:
+            raise Killed
+
+    def wrapped(name: str, real: Callable[..., Any]) -> Callable[..., Any]:
+        def call(*arguments: Any, **named: Any) -> Any:
+            step(f"before {name}")
+            result = real(*arguments, **named)
+            step(f"after {name}")
+            return result
+
+        return call
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(points_module, "BATCH", 10)
+        for name in ("create_run", "log_batch", "log_inputs", "log_artifact", "set_terminated", "update_run"):
+            patch.setattr(MlflowClient, name, wrapped(name, getattr(MlflowClient, name)))
+        patch.setattr(module, "write_document", wrapped("state", module.write_document))
+        yield seen
+
+
+def test_killed_at_any_point_and_repeated_is_once(
+    tmp_path: Path, database_uri: str, spec_of: Callable[..., RunSpec]
+) -> None:
+    at = 0
+    died = True
+    kinds: set[str] = set()
+    while died:
+        at += 1
+        run = open_or_create(tmp_path / "runs", spec_of(seed=at))
+        train(run, 1, 10)
+        with dying(at) as seen:
+            try:
+                sync_run(run.path, database_uri)
+                died = False
+            except Killed:
+                kinds.add(seen[-1])
+        # The run was resumed before anybody synced again.
+        train(run, 6, 12, end="finished")
+        assert sync_run(run.path, database_uri).warning is None
+        assert sync_run(run.path, database_uri).points == 0
+        assert_once(database_uri, run, 12)
+        assert stored_run(database_uri, run).info.status == "FINISHED"
+    names = ("create_run", "log_batch", "log_inputs", "log_artifact", "state")
+    assert kinds == {f"{when} {name}" for when in ("before", "after") for name in names}
+
+
+def test_without_its_state_it_replays_without_duplicates(run: RunDirectory, database_uri: str) -> None:
+    train(run, 1, 20)
+    sync_run(run.path, database_uri)
+    train(run, 11, 30)
+    (run.spool / STATE).unlink()
+    assert sync_run(run.path, database_uri).points == 60
+    assert_once(database_uri, run, 30)
+
+
+def test_another_store_gets_everything(run: RunDirectory, database_uri: str, tmp_path: Path) -> None:
+    train(run, 1, 5)
+    sync_run(run.path, database_uri)
+    other = tmp_path / "other.db"
+    other.write_bytes(Path(database_uri.removeprefix("sqlite:///")).read_bytes())
+    from mlflow import MlflowClient
+
+    MlflowClient(f"sqlite:///{other}").delete_run(stored_run(database_uri, run).info.run_id)
+    assert sync_run(run.path, f"sqlite:///{other}").points == 10
+    assert_once(f"sqlite:///{other}", run, 5)
+
+
+def test_a_damaged_state_is_named(run: RunDirectory, database_uri: str) -> None:
+    train(run, 1, 2)
+    sync_run(run.path, database_uri)
+    document = json.loads((run.spool / STATE).read_text())
+    (run.spool / STATE).write_text(json.dumps({**document, "offsets": 3}))
+    with pytest.raises(DataError, match="offsets") as raised:
+        sync_run(run.path, database_uri)
+    assert raised.value.fix.startswith(f"rm {run.spool / STATE}")
+
+
+def test_a_repeated_value_that_differs_is_shown(run: RunDirectory, database_uri: str) -> None:
+    train(run, 1, 5)
+    with Spool(run.spool, run.new_attempt()) as spool:
+        for step in (4, 5):
+            spool.metrics({"loss": -1.0, "lr": value_at("lr", step)}, step)
+    report = sync_run(run.path, database_uri)
+    assert report.differences == {"loss": 2}
+    assert_once(database_uri, run, 5)
+    assert stored_run(database_uri, run).data.tags["trackyard.repeated_steps_differ"] == '{"loss": 2}'
+
+
+def test_the_status_follows_the_newest_attempt(run: RunDirectory, database_uri: str) -> None:
+    seen = []
+    for end in ("stopped", "failed", None, "finished"):
+        train(run, 1, 2, end=end)
+        sync_run(run.path, database_uri)
+        seen.append(stored_run(database_uri, run).info.status)
+    assert seen == ["SCHEDULED", "FAILED", "RUNNING", "FINISHED"]
+
+
+def test_only_small_files_of_the_run_are_shown(run: RunDirectory, database_uri: str, tmp_path: Path) -> None:
+    (tmp_path / "private").write_text("x")
+    (run.path / "link").symlink_to(tmp_path / "private")
+    (run.path / "large").write_bytes(b"x" * (LARGEST_ARTIFACT + 1))
+    (run.path / "small").write_text("x")
+    names = ["../../../../private", "link", "large", "absent", "small"]
+    with train(run, 1, 1) as spool:
+        for name in names:
+            spool.artifact(name)
+    assert sync_run(run.path, database_uri).skipped_artifacts == names[:-1]
+    kept = Path(stored_run(database_uri, run).info.artifact_uri)
+    assert sorted(path.name for path in kept.rglob("*")) == ["small", "spec.json"]
+
+
+def test_no_secret_arrives(run: RunDirectory, database_uri: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    canary = "canary" * 3
+    monkeypatch.setenv("MY_TOKEN", canary)
+    with train(run, 1, 2) as spool:
+        spool.params({canary: canary})
+        spool.tag(canary, canary)
+        spool.dataset("charts", canary, canary, canary)
+        spool.metrics({canary: 1.0}, 1)
+    sync_run(run.path, database_uri)
+    database = Path(database_uri.removeprefix("sqlite:///"))
+    data = b"".join(path.read_bytes() for path in database.parent.rglob("*") if path.is_file())
+    assert run.spec.run_id.encode() in data
+    assert canary.encode() not in data
+
+
+def test_one_sync_at_a_time(run: RunDirectory, database_uri: str) -> None:
+    train(run, 1, 1)
+    with exclusive(run.root / LOCK, what="the sync", why="test"):
+        for sync in (lambda: sync_run(run.path, database_uri), lambda: sync_all(run.root, database_uri)):
+            with pytest.raises(TrackyardError, match=f"the sync of {run.root} is in use by process {os.getpid()}"):
+                sync()
+
+
+def test_one_bad_run_does_not_hold_up_the_others(
+    tmp_path: Path, database_uri: str, spec_of: Callable[..., RunSpec]
+) -> None:
+    runs = [open_or_create(tmp_path / "runs", spec_of(seed=seed)) for seed in range(3)]
+    for run in runs:
+        train(run, 1, 2)
+    (runs[1].path / "spec.json").write_text("{")
+    reports = {report.run_id: report for report in sync_all(tmp_path / "runs", database_uri)}
+    assert [reports[run.spec.run_id].points for run in runs] == [4, 0, 4]
+    assert isinstance(reports[runs[1].spec.run_id].warning, DataError)
+    assert not reports[runs[1].spec.run_id].unreachable
+    assert sync_all(tmp_path / "nothing", database_uri) == []
+
+
+def test_an_absent_server_costs_a_second_and_no_point(run: RunDirectory, database_uri: str) -> None:
+    train(run, 1, 3)
+    uri = f"http://127.0.0.1:{free_port()}"
+    started = time.monotonic()
+    report, (of_all,) = sync_run(run.path, uri), sync_all(run.root, uri)
+    assert time.monotonic() - started < 1.0
+    for found in (report, of_all):
+        assert found.unreachable
+        assert "stay in the run's spool" in str(found.warning)
+    assert sync_run(run.path, database_uri).points == 6
+
+
+@contextmanager
+def server(uri: str, port: int) -> Iterator[str]:
+    """A real MLflow server over the database `uri`, as `make ui` starts it; ended by its own pid."""
+    environment = {**os.environ, **UI_ENVIRONMENT}
+    quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+    with subprocess.Popen(ui_argv(uri, port), env=environment, **quiet) as process:  # type: ignore[call-overload]
+        try:
+            deadline = time.monotonic() + 120
+            while True:
+                try:
+                    urllib.request.urlopen(f"http://127.0.0.1:{port}/health", timeout=2).close()
+                    break
+                except OSError:
+                    assert process.poll() is None
+                    assert time.monotonic() < deadline
+                    time.sleep(0.2)
+            yield f"http://127.0.0.1:{port}"
+        finally:
+            process.terminate()
+            process.wait(timeout=60)
+
+
+@pytest.mark.system
+def test_a_server_that_comes_goes_and_comes_back_gets_every_point_once(run: RunDirectory, database_uri: str) -> None:
+    port = free_port()
+    uri = f"http://127.0.0.1:{port}"
+    train(run, 1, 10)
+    assert sync_run(run.path, uri).unreachable
+    with server(database_uri, port):
+        assert sync_run(run.path, uri).points == 20
+        assert sync_run(run.path, uri).points == 0
+        train(run, 6, 20)
+        # It goes away between two batches: what it took is known, the rest stays.
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(points_module, "BATCH", 4)
+            real, calls = module.TrackingStore.points, []
+
+            def failing(self: Any, stored: Any, points: Any) -> None:
+                calls.append(len(points))
+                if len(calls) == 4:
+                    patch.setattr(self._client._tracking_client.store, "get_host_creds", _nowhere)
+                real(self, stored, points)
+
+            patch.setattr(module.TrackingStore, "points", failing)
+            report = sync_run(run.path, uri)
+        assert report.unreachable
+        assert 0 < report.points < 20
+        origin = urllib.request.Request(f"{uri}/api/2.0/mlflow/experiments/search", headers={"Host": "evil.example"})
+        with pytest.raises(urllib.error.HTTPError, match="403"):
+            urllib.request.urlopen(origin, timeout=5)
+    assert sync_run(run.path, uri).unreachable
+    train(run, 16, 22, end="finished")
+    with server(database_uri, port):
+        assert sync_run(run.path, uri).warning is None
+    assert_once(database_uri, run, 22)
+    assert stored_run(database_uri, run).info.status == "FINISHED"
+
+
+def _nowhere() -> Any:
+    from mlflow.utils.rest_utils import MlflowHostCreds
+
+    return MlflowHostCreds(f"http://127.0.0.1:{free_port()}")
+
+
+def test_the_default_place_is_beside_the_code(run: RunDirectory, tmp_path: Path) -> None:
+    train(run, 1, 1)
+    assert sync_run(run.path, tracking_uri(tmp_path, {})).points == 2
+    assert (tmp_path / "mlflow.db").is_file()
+    assert (tmp_path / "mlartifacts" / "molmo2").is_dir()
