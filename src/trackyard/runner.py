@@ -81,16 +81,48 @@ class SystemRunner:
         )
 
 
-def attached(argv: Sequence[str]) -> int:
-    """Run a program in the foreground: it shares the terminal, and SIGTERM and SIGUSR1 are passed on to it."""
-    child = subprocess.Popen(list(argv))
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Together:
+    """Programs that ran side by side and ended. codes: exit codes in order; stopped_by: the first signal passed on."""
+
+    codes: tuple[int, ...]
+    stopped_by: str | None
+
+
+def together(commands: Sequence[tuple[Sequence[str], Mapping[str, str]]], *, grace_s: float = 10.0) -> Together:
+    """Run programs (argv, environment) side by side in the foreground, to the end of all of them.
+
+    They share the terminal, and SIGTERM and SIGUSR1 are passed on to each. Once one has failed, those that still wait
+    for it are killed after `grace_s`. The standard input of each is a pipe that ends when this process does, however
+    it ends: a program that watches it does not outlive its parent.
+    """
+    received: list[str] = []
+    children: list[subprocess.Popen[bytes]] = []
 
     def pass_on(number: int, _frame: FrameType | None) -> None:
-        child.send_signal(number)
+        received.append(signal.Signals(number).name)
+        for child in children:
+            child.send_signal(number)
 
     earlier = {number: signal.signal(number, pass_on) for number in (signal.SIGTERM, signal.SIGUSR1)}
     try:
-        return child.wait()
+        for argv, environment in commands:
+            children.append(subprocess.Popen(list(argv), env=dict(environment), stdin=subprocess.PIPE))
+        failed_at: float | None = None
+        while any(child.poll() is None for child in children):
+            now = time.monotonic()
+            if failed_at is None and any(child.returncode for child in children):
+                failed_at = now
+            if failed_at is not None and now - failed_at > grace_s:
+                break
+            time.sleep(0.05)
     finally:
+        for child in children:
+            if child.poll() is None:
+                child.kill()
+            child.wait()
+            if child.stdin is not None:
+                child.stdin.close()
         for number, handler in earlier.items():
             signal.signal(number, handler)
+    return Together(codes=tuple(child.returncode for child in children), stopped_by=received[0] if received else None)

@@ -85,7 +85,7 @@ def _refused(seconds: float, uri: str) -> str:
         require_reachable(uri)
     assert time.monotonic() - started < seconds
     assert "stay in the run's spool" in raised.value.why
-    assert "trackyard sync" in raised.value.fix
+    assert "`trackyard record sync`" in raised.value.fix
     return raised.value.what
 
 

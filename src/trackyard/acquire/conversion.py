@@ -6,6 +6,7 @@ import re
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from string import ascii_uppercase
 from typing import Any
@@ -161,15 +162,14 @@ def _plain_marks(mapping: ImportMapping, references: list[_Reference]) -> Callab
 
     def plain(text: str) -> str:
         for source in marked:
-            before, after = (source.mark or "").split(NUMBER)
-            pattern = re.escape(before) + r"(\d+)" + re.escape(after)
-            text = re.sub(pattern, lambda match, source=source: _named(match, source, references), text)
+            before, after = map(re.escape, (source.mark or "").split(NUMBER))
+            text = re.sub(rf"{before}(\d+){after}", partial(_named, source=source, references=references), text)
         return text.strip()
 
     return plain
 
 
-def _named(match: re.Match[str], source: MediaField, references: list[_Reference]) -> str:
+def _named(match: re.Match[str], *, source: MediaField, references: list[_Reference]) -> str:
     number = int(match[1])
     found = next((item for item in references if item.source is source and item.number == number), None)
     if found is None:

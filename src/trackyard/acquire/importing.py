@@ -56,7 +56,7 @@ class ImportStream:
             raise DataError(
                 what=f"{self._path} does not exist",
                 why=f"it is the source that {where} names, relative to {self._path_is_relative_to}",
-                fix=f"trackyard data import {where} --base FOLDER (the folder that holds the source), or correct {where}",
+                fix=f"trackyard data import {where} --base FOLDER, the folder that holds the source",
             )
         self.dataset = mapping.dataset
         self.licence = mapping.licence
@@ -121,8 +121,9 @@ class ImportStream:
             raise DataError(
                 what=f"no row of {self.dataset} is usable: {self._path} has {total:,} records",
                 why="\n      ".join(self._left_out()) or "the source is empty",
-                fix=f"put right what is named above, in {self._where}, its source or the media folder "
-                f"{self._base / self._mapping.media_root}; then trackyard data import {self._where} --base {self._base}",
+                fix="put right what is named above, in the mapping, its source or the media folder "
+                f"{self._base / self._mapping.media_root}; then: "
+                f"trackyard data import {self._where} --base {self._base}",
             )
 
     def _left_out(self) -> Iterator[str]:

@@ -44,7 +44,7 @@ DAMAGED_VIDEO: Literal["damaged video"] = "damaged video"
 
 Reason = Literal["unreadable image", "image above 64 megapixels", "video without frames", "damaged video"]
 
-_FIX = "leave it out, or replace it and import again; `trackyard import --help` lists what is accepted"
+_FIX = "leave it out, or replace it and import again; examples/import shows what is accepted"
 
 # What PIL's decoders raise on damaged input, besides OSError (of which UnidentifiedImageError is one).
 _PIL_ERRORS = (OSError, ValueError, SyntaxError, TypeError, IndexError, KeyError, EOFError, OverflowError, MemoryError)

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import errno
 import sys
 
 import typer
 
 from trackyard.cli import data, lineage, params, plan, record, run, table, ui
 from trackyard.errors import EXIT_STOPPED_EARLY, TrackyardError
+
+_DISK = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
+"""What a file system answers that is full or read-only, at whatever line of a command."""
 
 app = typer.Typer(
     name="trackyard",
@@ -31,6 +35,20 @@ def main() -> None:
     try:
         app()
     except TrackyardError as error:
-        label = "stopped" if error.exit_code == EXIT_STOPPED_EARLY else "error"
-        sys.stderr.write(f"{label}: {type(error).__name__}\n{error}\n")
-        sys.exit(error.exit_code)
+        _end(error)
+    except OSError as error:
+        if error.errno not in _DISK:
+            raise
+        _end(
+            TrackyardError(
+                what=str(error),
+                why="nothing half written stays under its final name, and what was complete before is untouched",
+                fix="free space or restore write access there, then run the same command again",
+            )
+        )
+
+
+def _end(error: TrackyardError) -> None:
+    label = "stopped" if error.exit_code == EXIT_STOPPED_EARLY else "error"
+    sys.stderr.write(f"{label}: {type(error).__name__}\n{error}\n")
+    sys.exit(error.exit_code)

@@ -9,6 +9,8 @@ from typing import Annotated
 import typer
 
 from trackyard.cli.root import repository_root
+from trackyard.cli.table import STAGES
+from trackyard.errors import ConfigError
 
 
 def plan(
@@ -17,6 +19,11 @@ def plan(
     as_json: Annotated[bool, typer.Option("--json", help="the whole summary")] = False,
 ) -> None:
     """Build (or open) the plan of a Molmo2 stage and print its mixture, padding and totals."""
+    root = repository_root()
+    if stage not in STAGES:
+        raise ConfigError(
+            what=f"no stage {stage!r}", why=f"the track molmo2 has {', '.join(STAGES)}", fix="trackyard plan stage1"
+        )
     from rich.console import Console
     from rich.table import Table
 
@@ -24,7 +31,6 @@ def plan(
     from trackyard.recipes.molmo2.parameters import load_molmo2
     from trackyard.recipes.molmo2.prepare import prepare
 
-    root = repository_root()
     prepared = prepare(load_molmo2(root / parameters), stage, root)  # type: ignore[arg-type]
     found = prepared.plan
     if as_json:

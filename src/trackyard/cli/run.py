@@ -2,31 +2,36 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from trackyard.cli.root import repository_root
-from trackyard.errors import ConfigError
+from trackyard.cli.table import STAGES, print_stage
+from trackyard.errors import ConfigError, TrackyardError
 
 
 def run(
     track: Annotated[str, typer.Argument(help="molmo2")],
     stage: Annotated[str, typer.Argument(help="stage1, stage2 or stage3")],
     parameters: Annotated[Path, typer.Option("--params", help="parameter file")] = Path("params.yaml"),
-    processes: Annotated[int | None, typer.Option(help="data-parallel processes, instead of the parameter")] = None,
+    processes: Annotated[int | None, typer.Option(min=1, help="processes, instead of the parameter")] = None,
 ) -> None:
     """Run a stage to its end, continuing wherever an earlier attempt was cut off."""
     root = repository_root()
-    if track != "molmo2" or stage not in ("stage1", "stage2", "stage3"):
+    if track != "molmo2" or stage not in STAGES:
         raise ConfigError(
             what=f"no stage {stage!r} of track {track!r}",
-            why="the track molmo2 has stage1, stage2 and stage3",
+            why=f"the track molmo2 has {', '.join(STAGES)}",
             fix="trackyard run molmo2 stage1",
         )
+    from trackyard.record.tracking import database, tracking_uri
+
+    # A tracking URI of a kind that nothing can be delivered to is refused now, not when the training is over.
+    database(tracking_uri(root))
     from trackyard.cli.record import deliver
-    from trackyard.cli.table import print_stage
     from trackyard.recipes.molmo2.parameters import load_molmo2
     from trackyard.recipes.molmo2.stage import run_stage
 
@@ -35,5 +40,8 @@ def run(
         loaded = loaded.model_copy(update={"processes": processes})
     run_stage(loaded, stage, root, parameter_file=root / parameters, say=lambda line: print(line, flush=True))  # type: ignore[arg-type]
     # What cannot be delivered now stays in the spool, with a warning: the stage itself is done.
-    deliver(root)
+    try:
+        deliver(root)
+    except TrackyardError as error:
+        sys.stderr.write(f"warning: {type(error).__name__}\n{error}\n")
     print_stage(root, stage)

@@ -51,20 +51,25 @@ def _print(root: Path, track: str, stages: list[str]) -> None:
         ("padding", lambda body: f"{body['padding']:.1%}"),
         ("training loss, first -> last", lambda body: _arrow(body["loss"]["first"], body["loss"]["last"], ".3f")),
         ("validation loss", lambda body: _moments(body["validation"]["loss"], ".3f")),
-        ("counting accuracy", lambda body: _moments(body["validation"]["counting"], ".1%")),
-        ("multiple-choice accuracy", lambda body: _moments(body["validation"]["multiple_choice"], ".1%")),
-        ("pointing F1", lambda body: _moments(body["validation"]["pointing"], ".3f")),
+        ("counting accuracy", lambda body: _score(body, "counting", ".1%")),
+        ("multiple-choice accuracy", lambda body: _score(body, "multiple_choice", ".1%")),
+        ("pointing F1", lambda body: _score(body, "pointing", ".3f")),
     ]
     for label, cell in rows:
         shown.add_row(label, *(cell(bodies[stage]) for stage in stages))
     console = Console(width=110)
     console.print(shown)
-    first = bodies[stages[0]]["validation"]
-    console.print(
-        f"chance: counting {first['counting']['chance']:.1%} of {first['counting']['examples']}, multiple choice "
-        f"{first['multiple_choice']['chance']:.1%} of {first['multiple_choice']['examples']}, pointing F1 "
-        f"{first['pointing']['chance']:.3f} of {first['pointing']['examples']}"
-    )
+    scored = bodies[stages[0]]["validation"]
+    chances = [
+        f"{label} {scored[metric]['chance']:.3f} ({scored[metric]['examples']} examples)"
+        for metric, label in (
+            ("counting", "counting"),
+            ("multiple_choice", "multiple choice"),
+            ("pointing", "pointing"),
+        )
+        if metric in scored
+    ]
+    console.print(f"by chance: {', '.join(chances)}")
     last = STAGES.index(stages[-1])
     following = f"dvc repro {STAGES[last + 1]}" if last + 1 < len(STAGES) else "make ui"
     console.print(f"next: {following}")
@@ -72,6 +77,11 @@ def _print(root: Path, track: str, stages: list[str]) -> None:
 
 def _moments(body: dict[str, float], form: str) -> str:
     return _arrow(body["start"], body["trained"], form)
+
+
+def _score(body: dict[str, Any], metric: str, form: str) -> str:
+    score = body["validation"].get(metric)
+    return _moments(score, form) if score else "not measured"
 
 
 def _arrow(start: float, trained: float, form: str) -> str:

@@ -113,13 +113,14 @@ def score_multiple_choice(items: Sequence[Question], answers: Sequence[str]) -> 
 
 
 def score_pointing(items: Sequence[Question], answers: Sequence[str]) -> Score:
-    """Mean F1. Chance: the right number of points, each in the middle of its image or frame."""
+    """Mean F1. Chance: answers that are right for other questions, half the list away: likely in form and place."""
     truths = [_true_points(item) for item in items]
     read = [[(point.frame, point.x, point.y) for point in parse_points(answer)] for answer in answers]
-    middle = [[(point.time, 0.5, 0.5) for point in truth] for truth in truths]
+    half = len(truths) // 2
+    blind = [[(point.time, point.x, point.y) for point in truth] for truth in (*truths[half:], *truths[:half])]
     return Score(
         value=_mean([score_points(guess, truth).f1 for guess, truth in zip(read, truths, strict=True)]),
-        chance=_mean([score_points(guess, truth).f1 for guess, truth in zip(middle, truths, strict=True)]),
+        chance=_mean([score_points(guess, truth).f1 for guess, truth in zip(blind, truths, strict=True)]),
         examples=len(truths),
         unparsed=sum(1 for guess, truth in zip(read, truths, strict=True) if truth and not guess),
     )

@@ -1,33 +1,58 @@
-"""Run a module as several data-parallel processes on this machine, under torchrun."""
+"""Run a module as several data-parallel processes on this machine.
+
+Not under torchrun: its agent gives ranks 30 seconds between SIGTERM and SIGKILL, too few for the checkpoint of a large
+model, dies of SIGUSR1 while its ranks go on without it, and starts them in sessions of their own, where no signal to
+the job's process group reaches them.
+"""
 
 from __future__ import annotations
 
+import os
+import socket
 import sys
+import threading
 from collections.abc import Sequence
 
-from trackyard.runner import attached
+from trackyard.errors import EXIT_FAILED
+from trackyard.runner import Together, together
 
 
-def torchrun_argv(module: str, arguments: Sequence[str], *, processes: int) -> list[str]:
-    """Command line that runs `python -m module arguments` as `processes` ranks, all of whose sockets are local."""
-    return [
-        sys.executable,
-        "-m",
-        "torch.distributed.run",
-        f"--nproc-per-node={processes}",
-        "--rdzv-backend=c10d",
-        "--rdzv-endpoint=127.0.0.1:0",
-        "--local-addr=127.0.0.1",
-        "--max-restarts=0",
-        "-m",
-        module,
-        *arguments,
-    ]
+def run_processes(module: str, arguments: Sequence[str], *, processes: int) -> Together:
+    """Run `python -m module arguments` as `processes` ranks to the end, output and stop signals passed through.
 
-
-def run_processes(module: str, arguments: Sequence[str], *, processes: int) -> int:
-    """Run to the end, output and stop signals passed through; returns the exit code of torchrun.
-
-    torchrun reports any stop of a rank as 1: what happened is read from what the ranks wrote, not from this number.
+    The module's main calls `end_with_parent` first.
     """
-    return attached(torchrun_argv(module, arguments, processes=processes))
+    argv = [sys.executable, "-m", module, *arguments]
+    port = _free_port()
+    return together([(argv, os.environ | rank_environment(rank, processes, port)) for rank in range(processes)])
+
+
+def rank_environment(rank: int, processes: int, port: int) -> dict[str, str]:
+    """What torch.distributed reads, for ranks that are all on this machine."""
+    return {
+        "RANK": str(rank),
+        "LOCAL_RANK": str(rank),
+        "WORLD_SIZE": str(processes),
+        "LOCAL_WORLD_SIZE": str(processes),
+        "MASTER_ADDR": "127.0.0.1",
+        "MASTER_PORT": str(port),
+    }
+
+
+def end_with_parent() -> None:
+    """End this rank as soon as the process that started it is gone, even killed.
+
+    A rank that went on alone would write into a run directory whose lock is free again.
+    """
+
+    def watch() -> None:
+        os.read(sys.__stdin__.fileno() if sys.__stdin__ else 0, 1)
+        os._exit(EXIT_FAILED)
+
+    threading.Thread(target=watch, name="end-with-parent", daemon=True).start()
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])

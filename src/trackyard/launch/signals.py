@@ -1,17 +1,23 @@
-"""SIGTERM and SIGUSR1 ask a run to save and stop; the trainer looks at the flag at every step boundary."""
+"""SIGTERM and SIGUSR1 ask a run to save and stop: at the next step in training, at once everywhere else.
+
+Clusters often send several signals. The first one counts; from then on the process is ending, and further ones are
+ignored, so that none of them turns the exit code 75 into a kill.
+"""
 
 from __future__ import annotations
 
 import signal
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
+
+from trackyard.errors import TrackyardError
 
 STOP_SIGNALS = (signal.SIGTERM, signal.SIGUSR1)
 
 
 class StopFlag:
-    """True once a stop signal has arrived. Repeated signals change nothing: clusters often send several."""
+    """True once a stop signal has arrived; `name` is that of the first."""
 
     def __init__(self) -> None:
         self.name: str | None = None
@@ -19,18 +25,50 @@ class StopFlag:
     def __call__(self) -> bool:
         return self.name is not None
 
-    def _receive(self, number: int, _frame: FrameType | None) -> None:
+    def receive(self, number: int) -> None:
+        """Take note of a signal."""
         if self.name is None:
             self.name = signal.Signals(number).name
 
 
 @contextmanager
 def stop_flag() -> Iterator[StopFlag]:
-    """Listen for stop signals inside the block (main thread only); the earlier handlers come back afterwards."""
+    """Note stop signals inside the block (main thread only). Without one, the earlier handlers come back afterwards."""
     flag = StopFlag()
-    earlier = {number: signal.signal(number, flag._receive) for number in STOP_SIGNALS}
+    with _handling(lambda number, _frame: flag.receive(number)):
+        try:
+            yield flag
+        finally:
+            if flag():
+                _ignore()
+
+
+@contextmanager
+def stop_error(make: Callable[[str], TrackyardError]) -> Iterator[None]:
+    """Raise `make(name of the signal)` when a stop signal arrives inside the block (main thread only).
+
+    For work that can be cut anywhere because what it writes is complete or absent. A `stop_flag` inside it is not cut.
+    """
+
+    def stop(number: int, _frame: FrameType | None) -> None:
+        _ignore()
+        raise make(signal.Signals(number).name)
+
+    with _handling(stop):
+        yield
+
+
+@contextmanager
+def _handling(handler: Callable[[int, FrameType | None], None]) -> Iterator[None]:
+    earlier = {number: signal.signal(number, handler) for number in STOP_SIGNALS}
     try:
-        yield flag
+        yield
     finally:
-        for number, handler in earlier.items():
-            signal.signal(number, handler)
+        for number, previous in earlier.items():
+            if signal.getsignal(number) != signal.SIG_IGN:
+                signal.signal(number, previous)
+
+
+def _ignore() -> None:
+    for number in STOP_SIGNALS:
+        signal.signal(number, signal.SIG_IGN)

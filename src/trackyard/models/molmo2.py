@@ -125,8 +125,14 @@ def load_molmo2(source: str | Path, *, max_positions: int, revision: str | None 
     """
     config = Molmo2Config.from_pretrained(source, revision=revision)
     config.text_config.max_position_embeddings = max(config.text_config.max_position_embeddings, max_positions)
+    # Wrong shapes are let through so that the report names them, as it does what is missing.
     model, report = Molmo2ForConditionalGeneration.from_pretrained(
-        source, config=config, revision=revision, dtype=torch.float32, output_loading_info=True
+        source,
+        config=config,
+        revision=revision,
+        dtype=torch.float32,
+        output_loading_info=True,
+        ignore_mismatched_sizes=True,
     )
     wrong = {kind: sorted(names) for kind, names in report.items() if names}
     if wrong:

@@ -56,7 +56,7 @@ class DatasetInput:
             raise ConfigError(
                 what=f"index columns of different lengths: {lengths}",
                 why="lengths would be read from the wrong rows",
-                fix="`trackyard data index` writes the index again",
+                fix="`rm -r artifacts/index` and run the stage again: rows are measured anew",
             )
 
 

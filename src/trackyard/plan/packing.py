@@ -44,7 +44,7 @@ class Budget:
             raise ConfigError(
                 what=f"{row} has {tokens} tokens and {inputs} inputs; a pack takes {self.tokens} and {self.inputs}",
                 why="a row is never cut inside the packer, where nobody would see it",
-                fix="raise the budget, or let the index drop branches or reduce frames, and run `trackyard data index`",
+                fix="raise max_tokens and max_inputs of the stage, or leave the row out of the snapshot",
             )
 
 

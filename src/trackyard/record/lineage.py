@@ -190,6 +190,23 @@ def read_lineage(directory: Path) -> Lineage:
         ) from error
 
 
+def require_file(directory: Path, name: str, *, fix: str) -> Lineage:
+    """The lineage in `directory`, after proving that the file `name` beside it is the one it speaks of.
+
+    DataError with both digests if it is not.
+    """
+    lineage = read_lineage(directory)
+    path, expected = directory / name, lineage.files.get(name)
+    found = digest_file(path) if path.is_file() else "none (no such file)"
+    if found != expected:
+        raise DataError(
+            what=f"{path} has blake3 {found}, its {LINEAGE} says {expected}",
+            why="its bytes were changed after it was written, and whatever is made from it would be another result",
+            fix=fix,
+        )
+    return lineage
+
+
 def verify_lineage(
     directory: Path, *, repository: Path | None = None, runner: Runner | None = None, shards: bool = True
 ) -> LineageReport:

@@ -23,11 +23,11 @@ PLAN_SCHEMA = "trackyard-plan-link/1"
 SPEC = "spec.json"
 
 _REMEDY = {
-    errno.EROFS: "mount it writable (Apptainer: --bind <host directory>:{path}), or choose another --runs directory",
-    errno.ENOSPC: "free space there (`trackyard status` lists old runs), or choose another --runs directory",
-    errno.EDQUOT: "free quota there (`trackyard status` lists old runs), or choose another --runs directory",
+    errno.EROFS: "mount it writable (Apptainer: --bind <host directory>:{path}), or link runs/ to another disk",
+    errno.ENOSPC: "free space there (`du -sh runs/*/*/*` shows what old runs hold), or link runs/ to another disk",
+    errno.EDQUOT: "free quota there (`du -sh runs/*/*/*` shows what old runs hold), or link runs/ to another disk",
 }
-_ANY_REMEDY = "make {path} a directory that you may write to, or choose another --runs directory"
+_ANY_REMEDY = "make {path} a directory that you may write to, or link runs/ to another disk"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -77,8 +77,13 @@ class RunDirectory:
         return self.path / "log.txt"
 
     def link_plan(self, plan: Path, fingerprint: str) -> None:
-        """Write plan.json: where the plan lies and which one it is. IdentityError if it is not the spec's plan."""
+        """Write plan.json: where the plan lies and which one it is.
+
+        IdentityError if it is not the spec's plan, or if the run is linked to another one already.
+        """
         self._require_plan(fingerprint, plan)
+        if self.plan.exists():
+            self.linked_plan()
         target = os.path.relpath(plan.resolve(), self.path.resolve())
         write_document(self.plan, PLAN_SCHEMA, {"path": target, "fingerprint": fingerprint})
 

@@ -61,7 +61,7 @@ class Spool:
             raise EnvironmentLacking(
                 what=f"the spool {self.path} cannot be made: {error.strerror}",
                 why="without it every metric of the run would be lost",
-                fix=f"make {directory} writable, or choose another --runs directory",
+                fix=f"make {directory} writable, or link runs/ to another disk",
             ) from error
 
     def metrics(self, values: Mapping[str, float], step: int) -> None:

@@ -134,7 +134,7 @@ def _unreachable(uri: str, reason: str) -> Unreachable:
     return Unreachable(
         what=Redactor().text(f"tracking store {uri}: {reason}"),
         why="nothing is lost: the points stay in the run's spool and are delivered once by a later sync",
-        fix="start the store (or correct MLFLOW_TRACKING_URI), then `trackyard sync`",
+        fix="start the store (or correct MLFLOW_TRACKING_URI), then `trackyard record sync`",
     )
 
 
@@ -175,7 +175,7 @@ class TrackingStore:
                 raise TrackyardError(
                     what=Redactor().text(f"tracking store {self._uri} refused a request: {reason}"),
                     why="the same request would be refused again; the points stay in the spool",
-                    fix="check MLFLOW_TRACKING_URI, its user and its password, then `trackyard sync`",
+                    fix="check MLFLOW_TRACKING_URI, its user and its password, then `trackyard record sync`",
                 ) from error
             raise _unreachable(self._uri, reason) from error
 

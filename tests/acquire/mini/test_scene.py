@@ -35,7 +35,7 @@ def test_a_shape_fills_its_box_and_covers_its_centre(shape: str, half: int) -> N
 
 
 @settings(max_examples=50, deadline=None)
-@given(seed=st.integers(0, 2**31), count=st.integers(1, 5), size=st.sampled_from([SQUARE, WIDE, TALL]))
+@given(seed=st.integers(0, 2**31), count=st.integers(1, 4), size=st.sampled_from([SQUARE, WIDE, TALL]))
 def test_placed_shapes_are_apart_and_inside(seed: int, count: int, size: tuple[int, int]) -> None:
     rng = random_of(seed)
     items = place(rng, sample(rng, ALL_LOOKS, count), size)
@@ -49,8 +49,8 @@ def test_placed_shapes_are_apart_and_inside(seed: int, count: int, size: tuple[i
 
 
 def test_lattice_has_few_values() -> None:
-    assert lattice(64) == [12, 22, 32, 42, 52]
-    assert lattice(112) == [12, 22, 32, 41, 51, 61, 71, 80, 90, 100]
+    assert lattice(64) == [18, 46]
+    assert lattice(112) == [18, 43, 69, 94]
 
 
 def test_positions_by_thirds() -> None:

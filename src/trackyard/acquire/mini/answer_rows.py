@@ -59,7 +59,7 @@ def tally(rng: np.random.Generator, index: int) -> Draft:
     """How many of a kind: zero to four, each equally often; one row in four has another shape, one in eight is wide."""
     count = index % 5
     label = group_label(rng)
-    others = int(chance(rng, 0.25))
+    others = int(count < 4 and chance(rng, 0.25))
     size = WIDE if chance(rng, 0.125) else SQUARE
     items = place(rng, counted_looks(rng, label, count, others), size)
     question = f"How many {label} are there?"

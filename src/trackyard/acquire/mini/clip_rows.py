@@ -11,11 +11,11 @@ from trackyard.acquire.mini.answer_rows import options_with
 from trackyard.acquire.mini.clips import Clip, Mover, film
 from trackyard.acquire.mini.draft import Draft, ask, chance, pick, point, sample
 from trackyard.acquire.mini.drawing import COLOURS, SHAPES, SQUARE
-from trackyard.acquire.mini.scene import ALL_LOOKS, Label, Look, label_of, lattice
+from trackyard.acquire.mini.scene import ALL_LOOKS, Label, Look, label_of
 
 DIRECTIONS = ("right", "left", "down", "up")
 WORDING = {"right": "left to right", "left": "right to left", "down": "top to bottom", "up": "bottom to top"}
-LATTICE = lattice(SQUARE[0])
+LATTICE = (12, 22, 32, 42, 52)
 POST_HALF = 11
 """Half the width of a post: a shape of 16 to 18 px is gone behind it, and clear of it 20 px further on."""
 

@@ -20,6 +20,7 @@ from trackyard.acquire.mini.scene import (
     counted_looks,
     group_label,
     label_of,
+    labels_of,
     picture,
     place,
 )
@@ -40,9 +41,9 @@ def fitting(label: Label, items: Sequence[Item]) -> list[Box]:
 
 
 def pointing(rng: np.random.Generator, index: int) -> Draft:
-    """A label for each of one or two shapes; every twelfth row asks for something that is not there."""
+    """Two labels for each of one or two shapes; every twelfth row asks for something that is not there."""
     items = place(rng, sample(rng, ALL_LOOKS, 1 + index % 2))
-    labels = list(dict.fromkeys(label_of(rng, item.look) for item in items))
+    labels = list(dict.fromkeys(label for item in items for label in labels_of(rng, item.look)))
     if index % 12 == 0:
         labels[0] = _absent(rng, items)
     return Draft(
@@ -67,7 +68,7 @@ def counting(rng: np.random.Generator, index: int) -> Draft:
     """One to four of a kind, each number equally often; one row in four has another shape, one in eight is wide."""
     count = 1 + index % 4
     label = group_label(rng)
-    others = int(chance(rng, 0.25))
+    others = int(count < 4 and chance(rng, 0.25))
     size = WIDE if chance(rng, 0.125) else SQUARE
     items = place(rng, counted_looks(rng, label, count, others), size)
     return Draft(

@@ -11,11 +11,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from trackyard.acquire.mini.draft import Box, chance, pick
+from trackyard.acquire.mini.draft import Box, chance, pick, sample
 from trackyard.acquire.mini.drawing import COLOURS, SHAPES, SQUARE, blank, draw_shape, paper, png
 from trackyard.row import Media
 
-EDGE = 14
+EDGE = 18
 """Pixels from a lattice end to the image's edge."""
 GAP = 2
 """Pixels of paper between two shapes, at least."""
@@ -60,6 +60,11 @@ def group_label(rng: np.random.Generator) -> Label:
     return Label(pick(rng, tuple(COLOURS)), None)
 
 
+def labels_of(rng: np.random.Generator, look: Look) -> list[Label]:
+    """Two of the three labels that fit `look`."""
+    return sample(rng, (Label(look.colour, None), Label(None, look.shape), Label(look.colour, look.shape)), 2)
+
+
 def label_of(rng: np.random.Generator, look: Look) -> Label:
     """One of the three labels that fit `look`."""
     return pick(rng, (Label(look.colour, None), Label(None, look.shape), Label(look.colour, look.shape)))
@@ -81,8 +86,8 @@ class Item:
 
 
 def lattice(length: int) -> list[int]:
-    """The possible centres along an axis of `length` pixels: about every 18 px from EDGE to length - EDGE."""
-    steps = round((length - 2 * EDGE) / 18)
+    """The possible centres along an axis of `length` pixels: about every 28 px from EDGE to length - EDGE."""
+    steps = (length - 2 * EDGE) // 25
     return [round(EDGE + (length - 2 * EDGE) * k / steps) for k in range(steps + 1)]
 
 
@@ -92,12 +97,11 @@ def apart(a: Box, b: Box) -> bool:
 
 
 def place(rng: np.random.Generator, looks: Sequence[Look], size: tuple[int, int] = SQUARE) -> list[Item]:
-    """Put each look somewhere without overlap; fewer shapes are larger."""
-    largest = {1: 26, 2: 22}.get(len(looks), 16)
-    while True:  # ends: five shapes of 16 px always have a free arrangement, and most tries find one
+    """Put each of up to four looks somewhere without overlap."""
+    while True:  # ends: up to four shapes have a place of their own, and most tries find one
         items: list[Item] = []
         for look in looks:
-            diameter = int(rng.integers(7, largest // 2 + 1)) * 2
+            diameter = int(rng.integers(9, 13)) * 2
             item = Item(look, pick(rng, lattice(size[0])), pick(rng, lattice(size[1])), diameter)
             left, top, right, bottom = item.box
             inside = min(left, top, size[0] - right, size[1] - bottom) >= 1

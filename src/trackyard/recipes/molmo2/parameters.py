@@ -7,7 +7,7 @@ from typing import Any, Literal, Self
 
 from pydantic import Field, model_validator
 
-from trackyard.evaluate.validation import METRICS, Metric
+from trackyard.evaluate.validation import Metric
 from trackyard.feed.frames import VideoParameters
 from trackyard.feed.geometry import VisionGeometry
 from trackyard.feed.layout import FeedParameters
@@ -51,7 +51,7 @@ class StageParameters(Parameters):
 
 
 class ValidationParameters(Parameters):
-    """Which datasets each score is over, and how answers are generated."""
+    """Which datasets each score is over, and how answers are generated. A metric without datasets is not measured."""
 
     datasets: dict[Metric, tuple[str, ...]]
     limit: int = Field(default=64, ge=1)
@@ -61,10 +61,12 @@ class ValidationParameters(Parameters):
     """Longest answer, in tokens."""
 
     @model_validator(mode="after")
-    def _every_metric_is_set(self) -> Self:
-        for name, value in (("datasets", self.datasets), ("new_tokens", self.new_tokens)):
-            if set(value) != set(METRICS):
-                raise ValueError(f"{name} must name exactly {list(METRICS)}, found {sorted(value)}")
+    def _every_metric_is_complete(self) -> Self:
+        if set(self.datasets) != set(self.new_tokens):
+            raise ValueError(f"datasets names {sorted(self.datasets)}, new_tokens names {sorted(self.new_tokens)}")
+        empty = [metric for metric, names in self.datasets.items() if not names]
+        if empty:
+            raise ValueError(f"{empty} are to be scored on no dataset; leave them out of datasets and new_tokens")
         return self
 
 

@@ -15,7 +15,7 @@ from pathlib import Path
 from trackyard.digest import digest_json
 from trackyard.errors import ConfigError
 from trackyard.feed.layout import FeedParameters
-from trackyard.feed.sample import build_sample, measure
+from trackyard.feed.sample import Sample, build_sample, load_sample, measure
 from trackyard.feed.tokens import TokenTable
 from trackyard.plan.build import DatasetInput, PlanInputs, build_plan
 from trackyard.plan.mixture import MixtureParameters
@@ -25,6 +25,7 @@ from trackyard.recipes.molmo2.parameters import Molmo2Parameters, StageName
 from trackyard.recipes.molmo2.start import Start, prepare_start
 from trackyard.record.code import code_identity
 from trackyard.record.identity import RunSpec
+from trackyard.row import Row
 from trackyard.runner import SystemRunner
 from trackyard.snapshot.index import LengthIndex, build_index
 from trackyard.snapshot.reader import SnapshotDataset, open_snapshot
@@ -33,6 +34,8 @@ from trackyard.snapshot.verify import Verified, verify_dataset
 TRACK = "molmo2"
 MEASURE_VERSION = 1
 """Raised when the same parameters would lay out a row otherwise: lengths of an older layout are not reused."""
+PREFLIGHT_ROWS = 4
+"""Rows of a dataset of which one must decode before the run starts."""
 IMAGE_VARIABLE = "TRACKYARD_IMAGE_DIGEST"
 """Set by the launcher inside a container."""
 
@@ -154,14 +157,16 @@ def _dataset_input(dataset: SnapshotDataset, index: LengthIndex) -> DatasetInput
 def preflight(prepared: Prepared) -> int:
     """Decode one row of every dataset in the plan before any accelerator is used; returns how many were decoded.
 
-    Raises ConfigError listing every dataset whose sampled row has no loss target.
+    A row that does not decode is no reason to stop while others of its dataset do: the run has a budget for them.
+    Raises ConfigError listing every dataset whose sampled row has no loss target, UnreadableMedia where no row decodes.
     """
     problems = []
     examined = 0
-    first_rows = {row.dataset: row for row in reversed(_first_packs(prepared.plan))}
-    for name, planned in sorted(first_rows.items()):
-        row = prepared.datasets[name].row("train", planned.row)
-        sample = build_sample(row, name, prepared.feed, prepared.start.tokens)
+    first_rows: dict[str, list[int]] = {}
+    for planned in _first_packs(prepared.plan):
+        first_rows.setdefault(planned.dataset, []).append(planned.row)
+    for name, numbers in sorted(first_rows.items()):
+        row, sample = _first_decoded(prepared, name, numbers[:PREFLIGHT_ROWS])
         examined += 1
         if not sample.tree.labels:
             problems.append(f"{name}: row {row.id!r} has no loss target")
@@ -172,6 +177,18 @@ def preflight(prepared: Prepared) -> int:
             fix="look at the rows with `trackyard data verify` and import them again with their answers",
         )
     return examined
+
+
+def _first_decoded(prepared: Prepared, name: str, numbers: list[int]) -> tuple[Row, Sample]:
+    """The first of these rows that decodes, as it is trained on; UnreadableMedia if none does."""
+    *others, last = numbers
+    for number in others:
+        row = prepared.datasets[name].row("train", number)
+        sample = load_sample(row, name, prepared.feed, prepared.start.tokens)
+        if sample.reason is None:
+            return row, sample
+    row = prepared.datasets[name].row("train", last)
+    return row, build_sample(row, name, prepared.feed, prepared.start.tokens)
 
 
 def _first_packs(plan: Plan) -> list[PlannedRow]:

@@ -31,7 +31,7 @@ LOSS_PACKS = 8
 
 @dataclass(frozen=True, kw_only=True)
 class Validation:
-    """loss: weighted as in training; loss_rows: rows it is over; scores: by metric."""
+    """loss: weighted as in training; loss_rows: rows it is over; scores: by metric, those that are measured."""
 
     loss: float
     loss_rows: int
@@ -44,7 +44,7 @@ class Validation:
     @classmethod
     def from_json(cls, body: Mapping[str, Any]) -> Validation:
         """Back from `to_json`."""
-        scores = {metric: Score(**body["scores"][metric]) for metric in METRICS}
+        scores = {metric: Score(**body["scores"][metric]) for metric in METRICS if metric in body["scores"]}
         return cls(loss=body["loss"], loss_rows=body["loss_rows"], scores=scores)
 
 
@@ -57,7 +57,7 @@ def validate(model: torch.nn.Module, prepared: Prepared) -> Validation:
     model.eval()
     loss, rows = validation_loss(model, prepared, feed)
     scores: dict[Metric, Score] = {}
-    for metric in METRICS:
+    for metric in parameters.validation.datasets:
         items = _questions(parameters.validation, metric, snapshot)
         answers = _answers(model, items, feed, tokens, parameters.validation, metric)
         scores[metric] = SCORERS[metric](items, answers)

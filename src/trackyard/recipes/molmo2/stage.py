@@ -13,13 +13,14 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from transformers.utils.logging import disable_progress_bar
+
 from trackyard.catalog.entries import load_catalogue
-from trackyard.durable import atomic_directory, write_atomic
+from trackyard.durable import atomic_directory, sweep, write_atomic
 from trackyard.errors import StoppedEarly, TrackyardError
-from trackyard.evaluate.validation import METRICS
 from trackyard.launch.lock import run_lock
 from trackyard.launch.processes import run_processes
-from trackyard.launch.signals import stop_flag
+from trackyard.launch.signals import stop_error, stop_flag
 from trackyard.models.molmo2 import load_molmo2
 from trackyard.publish.card import CardFacts, model_card
 from trackyard.recipes.molmo2.parameters import STAGES, Molmo2Parameters, StageName
@@ -27,15 +28,19 @@ from trackyard.recipes.molmo2.prepare import Prepared, preflight, prepare, verif
 from trackyard.recipes.molmo2.scoring import Validation, validate
 from trackyard.recipes.molmo2.start import export_directory
 from trackyard.recipes.molmo2.training import FINAL, train
-from trackyard.record.lineage import write_lineage
+from trackyard.record.lineage import require_file, write_lineage
 from trackyard.record.rundir import Attempt, RunDirectory, open_or_create
 from trackyard.record.spool import Spool, read_spool
+from trackyard.runner import Together
 from trackyard.schema import read_document, write_document
-from trackyard.train.engine import StepResult
+from trackyard.train.checkpoint import complete_checkpoints
+from trackyard.train.engine import StepResult, accumulation
 
 RESULT_SCHEMA = "trackyard-result/1"
 VALIDATION_SCHEMA = "trackyard-validation/1"
 WORKER = "trackyard.recipes.molmo2.worker"
+WEIGHTS = f"{FINAL}/model.safetensors"
+"""The trained weights, in a run directory."""
 
 Say = Callable[[str], None]
 log = logging.getLogger(__name__)
@@ -46,6 +51,9 @@ def run_stage(parameters: Molmo2Parameters, stage: StageName, root: Path, *, par
 
     Puts out `artifacts/molmo2/<stage>/`: export/, metrics.json, curves.csv. Raises StoppedEarly after a signal.
     """
+    disable_progress_bar()
+    settings = parameters.stage(stage)
+    accumulation(settings.packs_per_step, parameters.engine.micro_batch, parameters.processes)
     verified = verify_snapshot(parameters, root)
     say(
         f"data      {sum(item.files for item in verified)} files, {sum(item.rows for item in verified):,} rows, "
@@ -58,10 +66,17 @@ def run_stage(parameters: Molmo2Parameters, stage: StageName, root: Path, *, par
         f"{totals['tokens']:,} tokens, {totals['padding_fraction']:.1%} padding"
     )
     directory = open_or_create(root / "runs", prepared.spec)
-    with run_lock(directory.path), _logging_to(directory.log):
+    with (
+        run_lock(directory.path),
+        logging_to(directory.log),
+        stop_error(lambda signal: _stopped(directory, signal)),
+    ):
+        sweep(directory.path)
         say(f"run       {prepared.spec.run_id} in {directory.path.relative_to(root)}")
         if not directory.result.exists():
             _finish_run(prepared, directory, parameter_file, say)
+        if not directory.lineage.exists():
+            _write_lineage(prepared, directory.path, ["result.json", WEIGHTS])
         _put_out(prepared, directory)
 
 
@@ -84,16 +99,17 @@ def _finish_run(prepared: Prepared, directory: RunDirectory, parameter_file: Pat
     result = _result(prepared, before, after, curve, time.monotonic() - started)
     _record_outcome(prepared, directory, result)
     write_document(directory.result, RESULT_SCHEMA, result)
-    _write_lineage(prepared, directory.path, ["result.json", f"{FINAL}/model.safetensors"])
 
 
 def _train(prepared: Prepared, directory: RunDirectory, attempt: Attempt, parameter_file: Path, say: Say) -> None:
     processes = prepared.parameters.processes
     if processes > 1:
         arguments = [str(parameter_file), prepared.stage, str(attempt.number), prepared.spec.run_id]
-        code = run_processes(WORKER, arguments, processes=processes)
+        ended = run_processes(WORKER, arguments, processes=processes)
+        if ended.stopped_by is not None:
+            raise _stopped(directory, ended.stopped_by)
         if not (directory.path / FINAL).exists():
-            raise _worker_failure(directory, attempt, code)
+            raise _worker_failure(directory, attempt, ended)
         return
     with stop_flag() as stopped:
         train(
@@ -104,6 +120,24 @@ def _train(prepared: Prepared, directory: RunDirectory, attempt: Attempt, parame
             should_stop=stopped,
             progress=Progress(prepared.plan.steps, say),
         )
+    if stopped.name is not None:
+        raise _stopped(directory, stopped.name)
+
+
+def _stopped(directory: RunDirectory, signal: str) -> TrackyardError:
+    """The end of a run that a signal asked to stop: exit code 75 only where the next attempt has something to go on."""
+    stage = directory.spec.stage
+    if (directory.path / FINAL).exists() or complete_checkpoints(directory.checkpoints):
+        return StoppedEarly(
+            what=f"stopped by {signal}",
+            why=f"a complete checkpoint is in {directory.checkpoints}, and the next attempt continues from there",
+            fix=f"dvc repro {stage}",
+        )
+    return TrackyardError(
+        what=f"stopped by {signal} before the first checkpoint",
+        why="there is nothing to continue from yet",
+        fix=f"dvc repro {stage}   (it starts at the first step)",
+    )
 
 
 class Progress:
@@ -127,22 +161,16 @@ class Progress:
         self._say(f"train     step {done}/{self._steps}, loss {result.loss:.3f}, {rate:.1f} steps/s{left}")
 
 
-def _worker_failure(directory: RunDirectory, attempt: Attempt, code: int) -> TrackyardError:
-    """What the ranks said in their spool about why there are no final weights."""
+def _worker_failure(directory: RunDirectory, attempt: Attempt, ended: Together) -> TrackyardError:
+    """What became of ranks that left no final weights."""
     spool = directory.spool / f"attempt-{attempt.number:04d}.jsonl"
-    states = (
-        [event["state"] for _, event in read_spool(spool).events if event["event"] == "status"]
-        if spool.exists()
-        else []
-    )
+    events = [event for _, event in read_spool(spool).events] if spool.exists() else []
+    states = [event["state"] for event in events if event["event"] == "status"]
     if states and states[-1] == "stopped":
-        return StoppedEarly(
-            what=f"attempt {attempt.number} was stopped by a signal",
-            why=f"a complete checkpoint is in {directory.checkpoints}",
-            fix=f"dvc repro {directory.spec.stage}",
-        )
+        return _stopped(directory, "a signal that the ranks received")
     return TrackyardError(
-        what=f"the processes of attempt {attempt.number} ended with {code} and without final weights",
+        what=f"the processes of attempt {attempt.number} ended with {', '.join(map(str, ended.codes))} "
+        "and without final weights",
         why="a rank failed; its error is above",
         fix="mend what it names and run the same command again: it continues from the last checkpoint",
     )
@@ -203,7 +231,7 @@ def _card(prepared: Prepared, result: dict[str, Any]) -> CardFacts:
             f"{validation['start']['scores'][metric]['value']:.1%}",
             f"{validation['trained']['scores'][metric]['value']:.1%}",
         )
-        for metric in METRICS
+        for metric in validation["trained"]["scores"]
     ]
     return CardFacts(
         title=f"Molmo2 {prepared.parameters.model.preset}, {spec.stage}",
@@ -234,7 +262,7 @@ def _record_outcome(prepared: Prepared, directory: RunDirectory, result: dict[st
     for moment, step in (("start", 0), ("trained", prepared.plan.steps)):
         validation = result["validation"][moment]
         values[step] = {"validation/loss": validation["loss"]} | {
-            f"validation/{metric}": validation["scores"][metric]["value"] for metric in METRICS
+            f"validation/{metric}": score["value"] for metric, score in validation["scores"].items()
         }
     with Spool(directory.spool, directory.new_attempt()) as spool:
         for step, metrics in values.items():
@@ -248,7 +276,10 @@ def _record_outcome(prepared: Prepared, directory: RunDirectory, result: dict[st
 def _put_out(prepared: Prepared, directory: RunDirectory) -> None:
     """Copy the result to where DVC expects the stage's outputs; the run directory keeps the originals."""
     result = read_document(directory.result, RESULT_SCHEMA, fix=f"rm {directory.result} and run the stage again")
+    again = f"rm -r {directory.path / FINAL} {directory.result} {directory.lineage}"
+    require_file(directory.path, WEIGHTS, fix=f"{again}   (the stage then makes them anew from its last checkpoint)")
     export = export_directory(prepared.root, prepared.stage)
+    sweep(export.parent)
     if export.exists():
         shutil.rmtree(export)
     with atomic_directory(export) as partial:
@@ -289,19 +320,20 @@ def _metrics(result: dict[str, Any]) -> dict[str, Any]:
                     "chance": moments["trained"]["scores"][metric]["chance"],
                     "examples": moments["trained"]["scores"][metric]["examples"],
                 }
-                for metric in METRICS
+                for metric in moments["trained"]["scores"]
             },
         },
     }
 
 
-class _logging_to:
+class logging_to:
     """Everything logged inside the block also goes to the run's log.txt."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
 
     def __enter__(self) -> None:
+        logging.getLogger("trackyard").setLevel(logging.INFO)
         self._handler = logging.FileHandler(self._path)
         self._handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
         logging.getLogger("trackyard").addHandler(self._handler)

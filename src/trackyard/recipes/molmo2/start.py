@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from transformers import AutoTokenizer, PreTrainedTokenizerFast
 
-from trackyard.digest import digest_file, digest_json, short
+from trackyard.digest import digest_json, short
 from trackyard.durable import atomic_directory
 from trackyard.errors import DataError
 from trackyard.feed.layout import FeedParameters
@@ -22,7 +22,7 @@ from trackyard.feed.tokens import TokenTable, extend_tokenizer, train_tokenizer
 from trackyard.models.molmo2 import check_fits, load_molmo2, random_model
 from trackyard.models.presets import PRESETS
 from trackyard.recipes.molmo2.parameters import STAGES, Molmo2Parameters, StageName
-from trackyard.record.lineage import read_lineage
+from trackyard.record.lineage import require_file
 from trackyard.row import Row
 from trackyard.snapshot.reader import SnapshotDataset
 
@@ -67,14 +67,17 @@ def _from_export(parameters: Molmo2Parameters, stage: StageName, root: Path) -> 
             why=f"{stage} starts from the export of {before}",
             fix=f"dvc repro {before}",
         )
+    lineage = require_file(
+        directory, weights.name, fix=f"trackyard run molmo2 {before}   (a finished run puts its export out again)"
+    )
     tokens = TokenTable.of(AutoTokenizer.from_pretrained(directory))
     return Start(
         tokens=tokens,
         build=lambda: _checked(
             load_molmo2(directory, max_positions=parameters.stage(stage).max_tokens), tokens, parameters
         ),
-        identity={"start": before, "weights": digest_file(weights), "tokenizer": tokens.fingerprint},
-        parent_run=read_lineage(directory).run_id,
+        identity={"start": before, "weights": lineage.files[weights.name], "tokenizer": tokens.fingerprint},
+        parent_run=lineage.run_id,
     )
 
 

@@ -13,10 +13,11 @@ from pathlib import Path
 import numpy as np
 import torch
 import torch.distributed as dist
+from safetensors import SafetensorError
 
 from trackyard.catalog.entries import Entry
 from trackyard.durable import atomic_directory
-from trackyard.errors import StoppedEarly
+from trackyard.errors import CheckpointError, StoppedEarly, TrackyardError
 from trackyard.feed.steps import BadRowBudget, PlanFeed, StepFeed
 from trackyard.models.molmo2 import component_of
 from trackyard.plan.plan import require_same_plan
@@ -94,8 +95,9 @@ def train(
             done = step_feed.step + 1
             budget.add(step_feed)
             by_group = engine.sum_by_name(_losses_by_group(step_feed, result, feed.names, groups))
+            broken, _ = engine.sum_by_name({"rows": (step_feed.broken.total(), len(step_feed.rows))})["rows"]
             if spool is not None:
-                spool.metrics(_metrics(prepared, step_feed, result, by_group), done)
+                spool.metrics(_metrics(prepared, step_feed, result, by_group, broken), done)
             progress(done, result)
             stop = engine.any_rank(should_stop()) and done < plan.steps
             if stop or done % stage.save_every == 0 or done == plan.steps:
@@ -110,9 +112,20 @@ def train(
     if rank() == 0 and not (directory.path / FINAL).exists():
         model = engine.module.float()
         model.load_state_dict(weights)
+        _write_final(prepared, directory, model)
+    dist.barrier()
+
+
+def _write_final(prepared: Prepared, directory: RunDirectory, model: torch.nn.Module) -> None:
+    try:
         with atomic_directory(directory.path / FINAL) as partial:
             write_export(partial, model, prepared.start.tokens, prepared.feed.geometry, prepared.feed.video)
-    dist.barrier()
+    except (OSError, SafetensorError) as error:
+        raise CheckpointError(
+            what=f"the final weights {directory.path / FINAL} could not be written: {error}",
+            why="the stage has no result yet; the checkpoint of the last step is untouched",
+            fix=f"free space or restore write access (`df -h {directory.path}`), then run the same command again",
+        ) from error
 
 
 def _resume(engine: Engine, directory: RunDirectory, identity: dict[str, str]) -> tuple[int, Path | None]:
@@ -130,12 +143,16 @@ def _resume(engine: Engine, directory: RunDirectory, identity: dict[str, str]) -
 
 @contextlib.contextmanager
 def _spool(directory: RunDirectory, attempt: Attempt) -> Iterator[Spool | None]:
-    """The spool on rank 0; the other ranks record nothing."""
+    """The spool on rank 0, which also says how the attempt ended; the other ranks record nothing."""
     if rank() != 0:
         yield None
         return
     with Spool(directory.spool, attempt) as spool:
-        yield spool
+        try:
+            yield spool
+        except TrackyardError as error:
+            spool.status("stopped" if isinstance(error, StoppedEarly) else "failed")
+            raise
 
 
 def _losses_by_group(
@@ -154,7 +171,11 @@ def _losses_by_group(
 
 
 def _metrics(
-    prepared: Prepared, feed: StepFeed, result: StepResult, by_group: Mapping[str, tuple[float, float]]
+    prepared: Prepared,
+    feed: StepFeed,
+    result: StepResult,
+    by_group: Mapping[str, tuple[float, float]],
+    broken: float,
 ) -> dict[str, float]:
     """Names of the one metric schema of all tracks."""
     plan = prepared.plan
@@ -164,7 +185,7 @@ def _metrics(
         "train/gradient_norm": result.gradient_norm,
         "train/tokens": float(tokens),
         "train/padding": 1 - tokens / (plan.packs_per_step * plan.budget.tokens),
-        "train/broken_rows": float(feed.broken.total()),
+        "train/broken_rows": broken,
         **{f"train/learning_rate/{name}": rate for name, rate in result.rates.items()},
         **{f"train/loss/{group}": total / count for group, (total, count) in by_group.items() if count},
     }

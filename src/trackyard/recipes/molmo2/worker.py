@@ -1,4 +1,4 @@
-"""One rank of a stage that runs as several processes: `torchrun -m trackyard.recipes.molmo2.worker …`.
+"""One rank of a stage that runs as several processes: `python -m trackyard.recipes.molmo2.worker …`.
 
 Arguments: parameter file, stage, attempt number, run id. The parent process holds the run lock and has prepared
 everything; a rank that comes to another run id stops.
@@ -7,15 +7,19 @@ everything; a rank that comes to another run id stops.
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import cast
 
+from transformers.utils.logging import disable_progress_bar
+
 from trackyard.catalog.entries import load_catalogue
-from trackyard.errors import EXIT_DONE, IdentityError, StoppedEarly
+from trackyard.errors import EXIT_DONE, IdentityError, StoppedEarly, TrackyardError
+from trackyard.launch.processes import end_with_parent
 from trackyard.launch.signals import stop_flag
 from trackyard.recipes.molmo2.parameters import StageName, load_molmo2
 from trackyard.recipes.molmo2.prepare import prepare
-from trackyard.recipes.molmo2.stage import Progress
+from trackyard.recipes.molmo2.stage import Progress, logging_to
 from trackyard.recipes.molmo2.training import train
 from trackyard.record.rundir import open_or_create
 from trackyard.train.engine import rank
@@ -23,6 +27,21 @@ from trackyard.train.engine import rank
 
 def main(arguments: list[str]) -> int:
     """Train this rank's share; the exit code is that of the project."""
+    end_with_parent()
+    disable_progress_bar()
+    try:
+        with stop_flag() as stopped:
+            _train(arguments, stopped)
+    except StoppedEarly:
+        # No failure: the parent finds the complete checkpoint, and says so once for all ranks.
+        return EXIT_DONE
+    except TrackyardError as error:
+        sys.stderr.write(f"rank {rank()}: {type(error).__name__}\n{error}\n")
+        return error.exit_code
+    return EXIT_DONE
+
+
+def _train(arguments: list[str], stopped: Callable[[], bool]) -> None:
     parameter_file, stage, attempt_number, run_id = arguments
     root = Path.cwd()
     prepared = prepare(load_molmo2(Path(parameter_file)), cast(StageName, stage), root)
@@ -35,20 +54,15 @@ def main(arguments: list[str]) -> int:
     directory = open_or_create(root / "runs", prepared.spec)
     attempt = next(item for item in directory.attempts() if item.number == int(attempt_number))
     progress = Progress(prepared.plan.steps, lambda line: print(line, flush=True))  # noqa: T201 - the parent's terminal
-    with stop_flag() as stopped:
-        try:
-            train(
-                prepared,
-                directory,
-                attempt,
-                load_catalogue(root / "catalog"),
-                should_stop=stopped,
-                progress=progress if rank() == 0 else lambda done, result: None,
-            )
-        except StoppedEarly as error:
-            sys.stderr.write(f"{error}\n")
-            return error.exit_code
-    return EXIT_DONE
+    with logging_to(directory.log):
+        train(
+            prepared,
+            directory,
+            attempt,
+            load_catalogue(root / "catalog"),
+            should_stop=stopped,
+            progress=progress if rank() == 0 else lambda done, result: None,
+        )
 
 
 if __name__ == "__main__":

@@ -1,0 +1,23 @@
+"""Which test executes which command of the README."""
+
+from __future__ import annotations
+
+_DEMO = "tests/system/test_demo.py"
+_HERE = "tests/test_readme.py"
+
+EXECUTED_BY: dict[str, str] = {
+    "make demo": f"{_DEMO}::test_demo",
+    "make test": f"{_HERE}::test_ci_runs_the_tests",
+    "trackyard plan stage1": f"{_HERE}::test_the_plan",
+    "trackyard params": f"{_HERE}::test_the_parameters",
+    "trackyard data verify": f"{_HERE}::test_the_data_are_proved",
+    "trackyard data import examples/import/mmmu_pro.yaml --base ~/my-data --target data/mini": (
+        f"{_HERE}::test_own_data_join_the_snapshot"
+    ),
+    "trackyard lineage verify artifacts/molmo2/stage3/export": (
+        f"{_DEMO}::test_the_lineage_of_the_last_export_is_proved"
+    ),
+    "make ui": f"{_DEMO}::test_ui",
+    "dvc repro stage2": f"{_DEMO}::test_repro_again_does_nothing",
+}
+"""Command -> "tests/file.py::test_name"; `checks.readme.registry_problems` compares it with the page."""
