@@ -45,7 +45,7 @@ $(STAMP):
 	@touch $@
 
 demo: setup ## train the embedded Molmo2 through its three stages and print the table
-	@[ -d data ] || dvc pull data.dvc
+	@[ -f data/mini/tulu/manifest.json ] || dvc pull data.dvc
 	dvc repro stage3
 	$(TABLE)
 

@@ -190,7 +190,7 @@ def test_what_is_missing_is_named_with_its_neighbour(dataset: Path) -> None:
     assert "dvc pull" in caught.value.fix
     with pytest.raises(DataError, match=r"no snapshot in .*minj; did you mean 'mini'") as caught:
         open_snapshot(root.with_name("minj"), None)
-    assert caught.value.fix == "dvc pull"
+    assert caught.value.fix == "dvc pull data.dvc"
     with pytest.raises(DataError, match="no snapshot in"):
         open_snapshot(root / "a/b/c", None)
 

@@ -53,7 +53,7 @@ def clone(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A clone of the last commit, with the environment of these tests, and the three stages trained in it."""
     target = tmp_path_factory.mktemp("demo") / "trackyard"
     run(["git", "clone", "--quiet", str(ROOT), str(target)], ROOT)
-    run(["dvc", "pull"], target)
+    run(["dvc", "pull", "data.dvc"], target)
     run(["dvc", "repro", "stage3"], target)
     return target
 
@@ -66,11 +66,11 @@ def test_pull_brings_identical_bytes_without_a_network(tmp_path: Path) -> None:
     clone = tmp_path / "trackyard"
     run(["git", "clone", "--quiet", str(ROOT), str(clone)], ROOT)
     assert not (clone / "data").exists()
-    run(["dvc", "pull"], clone)
+    run(["dvc", "pull", "data.dvc"], clone)
     first = digests(clone / "data")
     assert len(first) > 36
     shutil.rmtree(clone / "data")
-    run(["dvc", "pull"], clone)
+    run(["dvc", "pull", "data.dvc"], clone)
     assert digests(clone / "data") == first
     assert "proved" in run(["trackyard", "data", "verify"], clone).stdout
 

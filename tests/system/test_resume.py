@@ -102,7 +102,7 @@ def test_the_kills_hit_training_and_a_proved_checkpoint_was_never_lost(killed: t
 
 def test_nothing_torn_or_orphaned_is_left(killed: tuple[Repository, list[int]]) -> None:
     repository, _ = killed
-    left = [path for path in repository.run_directory().rglob(f"{TEMPORARY}*")]
+    left = list(repository.run_directory().rglob(f"{TEMPORARY}*"))
     left += list((repository.path / "artifacts").glob(f"molmo2/**/{TEMPORARY}*"))
     assert left == []
     folders = sorted((repository.run_directory() / "checkpoints").iterdir())

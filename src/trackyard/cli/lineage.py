@@ -15,7 +15,7 @@ def verify(path: Annotated[Path, typer.Argument(help="an export or a run directo
     """Re-hash every link that can be found; ends in proved, or stops at the first wrong link."""
     from trackyard.record.lineage import verify_lineage
 
-    report = verify_lineage(path)
+    report = verify_lineage(path, repository=Path.cwd())
     for link in report.proved:
         print(f"proved    {link}")
     for link in report.unproved:

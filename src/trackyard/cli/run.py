@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from pathlib import Path
 from typing import Annotated
@@ -27,6 +28,8 @@ def run(
             why=f"the track molmo2 has {', '.join(STAGES)}",
             fix="trackyard run molmo2 stage1",
         )
+    # Threads that wait by spinning starve each other tenfold where the cores are shared; read when torch is imported.
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     from trackyard.record.tracking import database, tracking_uri
 
     # A tracking URI of a kind that nothing can be delivered to is refused now, not when the training is over.

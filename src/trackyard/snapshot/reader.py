@@ -168,14 +168,14 @@ def open_snapshot(root: Path, names: Sequence[str] | None, *, restore: str = RES
         raise DataError(
             what=f"there is no snapshot in {root}{_nearest(root.name, siblings)}",
             why="a snapshot is a directory of datasets with manifests, and training reads nothing else",
-            fix="dvc pull",
+            fix="dvc pull data.dvc",
         )
     for name in names or ():
         if name not in present:
             raise DataError(
                 what=f"dataset {name!r} is not in {root}{_nearest(name, present)}",
                 why=f"the snapshot holds {', '.join(present)}",
-                fix="dvc pull, or import it with `trackyard data import`",
+                fix="dvc pull data.dvc, or import it with `trackyard data import`",
             )
     if names is None:
         _refuse_incomplete(root, restore)

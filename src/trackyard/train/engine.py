@@ -10,19 +10,21 @@ import os
 import socket
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
 import torch
 import torch.distributed as dist
-from pydantic import Field
+from pydantic import Field, model_validator
 
-from trackyard.errors import ConfigError
+from trackyard.errors import CheckpointError, ConfigError
 from trackyard.parameters import Parameters
 from trackyard.train.loss import AnswerLoss
 from trackyard.train.optimiser import OptimiserParameters, parameter_groups, rates_at
 
 TAG = "state"
 """Name of DeepSpeed's own folder inside a checkpoint."""
+CLIENT, RNG = "trackyard", "trackyard-rng"
+"""Keys of ours in the state that DeepSpeed stores."""
 
 
 class EngineParameters(Parameters):
@@ -35,6 +37,14 @@ class EngineParameters(Parameters):
     threads: int = Field(default=2, ge=1)
     """CPU threads of a single process; several processes share them."""
     keep_checkpoints: int = Field(default=2, ge=1)
+
+    @model_validator(mode="after")
+    def _bf16_is_sharded(self) -> Self:
+        if self.precision == "bf16" and self.zero_stage == 0:
+            raise ValueError(
+                "precision=bf16 with zero_stage=0: DeepSpeed sums gradients in bf16 there; set zero_stage to 1 or 2"
+            )
+        return self
 
 
 Forward = Callable[[torch.nn.Module, Any], AnswerLoss]
@@ -115,6 +125,7 @@ class Engine:
         self._plain = engine.precision == "fp32" and engine.zero_stage == 0
         self.accumulation = accumulation(packs_per_step, engine.micro_batch, world_size())
         groups = parameter_groups(model, component_of, optimiser.rates)
+        exact = {name: parameter.data for name, parameter in model.named_parameters()}
         self._engine, *_ = deepspeed.initialize(
             model=model,
             optimizer=torch.optim.AdamW(
@@ -129,6 +140,8 @@ class Engine:
                 "gradient_accumulation_steps": self.accumulation,
                 "gradient_clipping": optimiser.clip_norm,
                 "bf16": {"enabled": engine.precision == "bf16"},
+                # Otherwise bf16 gradients are summed in bf16, where a hundredth summand is rounded away.
+                "data_types": {"grad_accum_dtype": "fp32"},
                 "zero_optimization": {"stage": engine.zero_stage},
                 # Our own AdamW is meant: DeepSpeed would otherwise refuse a client optimiser with ZeRO.
                 "zero_allow_untested_optimizer": True,
@@ -136,6 +149,19 @@ class Engine:
                 "steps_per_print": 10**12,
             },
         )
+        self._frozen: dict[str, torch.Tensor] = {}
+        if engine.precision == "bf16":
+            self._restore_masters(exact)
+
+    def _restore_masters(self, exact: Mapping[str, torch.Tensor]) -> None:
+        """Start from the fp32 weights that were given: DeepSpeed makes its masters from their bf16 roundings."""
+        from deepspeed.utils import safe_set_full_fp32_param
+
+        for name, parameter in self.module.named_parameters():
+            if parameter.requires_grad:
+                safe_set_full_fp32_param(parameter, exact[name].to(parameter.device))
+            else:
+                self._frozen[name] = exact[name]
 
     @property
     def module(self) -> torch.nn.Module:
@@ -212,7 +238,9 @@ class Engine:
 
         weights: dict[str, torch.Tensor] = {}
         for name, parameter in self.module.named_parameters():
-            if parameter.dtype == torch.float32 or not parameter.requires_grad:
+            if name in self._frozen:
+                master = self._frozen[name]
+            elif parameter.dtype == torch.float32:
                 master = parameter.detach()
             else:
                 master = safe_get_full_fp32_param(parameter)
@@ -221,14 +249,27 @@ class Engine:
 
     def save(self, directory: Path, state: dict[str, Any]) -> None:
         """Write this rank's part of the training state below `directory`."""
-        client_state = {**state, "rng": torch.get_rng_state()}
+        client_state = {CLIENT: state, RNG: torch.get_rng_state()}
         self._engine.save_checkpoint(str(directory), tag=TAG, client_state=client_state, save_latest=False)
 
     def load(self, directory: Path) -> dict[str, Any]:
-        """Restore a verified checkpoint; returns what `save` was given."""
-        _, state = self._engine.load_checkpoint(str(directory), tag=TAG)
-        torch.set_rng_state(state.pop("rng").cpu().to(torch.uint8))
-        return dict(state)
+        """Restore a verified checkpoint; returns what `save` was given.
+
+        Raises CheckpointError if other ranks wrote it: ZeRO splits the optimiser's state over them.
+        """
+        from deepspeed.runtime.zero.utils import ZeRORuntimeException
+
+        try:
+            _, stored = self._engine.load_checkpoint(str(directory), tag=TAG)
+        except (ZeRORuntimeException, AssertionError) as error:
+            raise CheckpointError(
+                what=f"rank {rank()} of {world_size()} finds no training state of its own in {directory}: {error}",
+                why="with zero_stage 1 or 2 each process keeps its own part of the optimiser's state",
+                fix="run with as many processes as wrote the checkpoint (`processes` in params.yaml)",
+            ) from error
+        torch.set_rng_state(stored[RNG])
+        state: dict[str, Any] = stored[CLIENT]
+        return state
 
 
 class StepResult:

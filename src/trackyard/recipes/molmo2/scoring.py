@@ -75,7 +75,7 @@ def _questions(
             raise DataError(
                 what=f"{name} has no validation split in the snapshot",
                 why=f"{metric} is scored on it",
-                fix="`dvc pull`, or change molmo2.validation.datasets in params.yaml",
+                fix="`dvc pull data.dvc`, or change molmo2.validation.datasets in params.yaml",
             )
         items += questions(name, dataset.iterate("validation"), parameters.limit)
     return items
@@ -121,7 +121,7 @@ def validation_loss(model: torch.nn.Module, prepared: Prepared, feed: FeedParame
         raise DataError(
             what="no dataset of the mixture has a usable validation row",
             why="the validation loss would be over nothing",
-            fix="`dvc pull`, or import a dataset with a validation split",
+            fix="`dvc pull data.dvc`, or import a dataset with a validation split",
         )
     bins = first_fit_decreasing(
         [len(sample.tree) for sample in samples],

@@ -1,0 +1,120 @@
+"""Ranks side by side: what they are told, how they are stopped, and that none outlives its parent."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+import pytest
+
+from trackyard.launch.processes import rank_environment, run_processes
+from trackyard.runner import Together, together
+
+
+def _together(*codes: str, grace_s: float = 10.0) -> Together:
+    return together([([sys.executable, "-c", code], os.environ) for code in codes], grace_s=grace_s)
+
+
+def test_exit_codes_come_in_order() -> None:
+    assert _together("", "raise SystemExit(0)") == Together(codes=(0, 0), stopped_by=None)
+    assert _together("raise SystemExit(3)", "import time; time.sleep(0.3)").codes == (3, 0)
+
+
+def test_a_rank_that_waits_for_a_failed_one_is_killed() -> None:
+    started = time.monotonic()
+    ended = _together("raise SystemExit(2)", "import time; time.sleep(60)", grace_s=0.2)
+    assert ended.codes == (2, -9)
+    assert time.monotonic() - started < 20
+
+
+_LISTEN = """
+import pathlib, signal, sys, time
+def stop(number, frame):
+    sys.exit(40 + number)
+signal.signal(signal.SIGUSR1, stop)
+pathlib.Path({ready!r}).touch()
+time.sleep(60)
+"""
+
+
+def test_a_signal_reaches_every_rank(tmp_path: Path) -> None:
+    ready = [tmp_path / name for name in ("a", "b")]
+
+    def send() -> None:
+        while not all(path.exists() for path in ready):
+            time.sleep(0.01)
+        os.kill(os.getpid(), signal.SIGUSR1)
+
+    before = signal.getsignal(signal.SIGUSR1)
+    thread = threading.Thread(target=send)
+    thread.start()
+    ended = _together(*(_LISTEN.format(ready=str(path)) for path in ready))
+    thread.join()
+    assert ended == Together(codes=(40 + signal.SIGUSR1,) * 2, stopped_by="SIGUSR1")
+    assert signal.getsignal(signal.SIGUSR1) == before
+
+
+def test_each_rank_is_told_which_one_it_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "told.py").write_text(
+        "import os, pathlib, sys\n"
+        "names = ('RANK', 'LOCAL_RANK', 'WORLD_SIZE', 'LOCAL_WORLD_SIZE', 'MASTER_ADDR', 'MASTER_PORT')\n"
+        "pathlib.Path(sys.argv[1], os.environ['RANK']).write_text(' '.join(os.environ[name] for name in names))\n"
+    )
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    assert run_processes("told", [str(tmp_path)], processes=2).codes == (0, 0)
+    told = [(tmp_path / str(rank)).read_text().split() for rank in (0, 1)]
+    port = int(told[0][-1])
+    assert told == [list(rank_environment(rank, 2, port).values()) for rank in (0, 1)]
+    assert 1024 <= port <= 65535
+
+
+_PARENT = """
+import os, sys
+from trackyard.runner import together
+together([([sys.executable, "-c", sys.argv[1]], os.environ)])
+"""
+_RANK = """
+import os, pathlib, time
+from trackyard.launch.processes import end_with_parent
+{guard}
+pathlib.Path({pid!r}).write_text(str(os.getpid()))
+time.sleep(60)
+"""
+
+
+@pytest.mark.parametrize("guarded", [True, False])
+def test_a_rank_does_not_outlive_a_killed_parent(tmp_path: Path, guarded: bool) -> None:
+    """Without the guard it does: that is what the guard is for."""
+    note = tmp_path / "pid"
+    rank = _RANK.format(guard="end_with_parent()" if guarded else "", pid=str(note))
+    parent = subprocess.Popen([sys.executable, "-c", _PARENT, rank])
+    while not (note.exists() and note.read_text()):
+        assert parent.poll() is None
+        time.sleep(0.01)
+    pid = int(note.read_text())
+    parent.kill()
+    parent.wait()
+    try:
+        assert _ends(pid, within_s=10.0 if guarded else 0.5) is guarded
+    finally:
+        if _alive(pid):
+            os.kill(pid, signal.SIGKILL)
+
+
+def _alive(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] != "Z"
+    except FileNotFoundError:
+        return False
+
+
+def _ends(pid: int, *, within_s: float) -> bool:
+    limit = time.monotonic() + within_s
+    while _alive(pid) and time.monotonic() < limit:
+        time.sleep(0.02)
+    return not _alive(pid)

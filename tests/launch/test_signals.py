@@ -1,0 +1,76 @@
+"""The first stop signal is noted or raised; later ones change nothing, and without one nothing has changed."""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Iterator
+
+import pytest
+
+from trackyard.errors import TrackyardError
+from trackyard.launch.signals import STOP_SIGNALS, stop_error, stop_flag
+
+
+@pytest.fixture(autouse=True)
+def _handlers() -> Iterator[None]:
+    """The test process keeps its own handlers."""
+    earlier = {number: signal.getsignal(number) for number in STOP_SIGNALS}
+    yield
+    for number, handler in earlier.items():
+        signal.signal(number, handler)
+
+
+def _send(*numbers: signal.Signals) -> None:
+    for number in numbers:
+        os.kill(os.getpid(), number)
+
+
+def _handled() -> list[object]:
+    return [signal.getsignal(number) for number in STOP_SIGNALS]
+
+
+def _error(name: str) -> TrackyardError:
+    return TrackyardError(what=f"stopped by {name}", why="a test", fix="none")
+
+
+@pytest.mark.parametrize("first", STOP_SIGNALS)
+def test_the_flag_names_the_first_of_many_signals(first: signal.Signals) -> None:
+    with stop_flag() as stopped:
+        assert not stopped()
+        _send(first, *STOP_SIGNALS, *STOP_SIGNALS)
+        assert stopped()
+        assert stopped.name == first.name
+    _send(*STOP_SIGNALS)  # a process that was asked to stop is not killed while it ends
+
+
+def test_without_a_signal_the_earlier_handlers_come_back() -> None:
+    before = _handled()
+    with stop_error(_error), stop_flag() as stopped:
+        assert _handled() != before
+    assert _handled() == before
+    assert not stopped()
+
+
+@pytest.mark.parametrize("number", STOP_SIGNALS)
+def test_outside_a_flag_the_error_is_raised_once(number: signal.Signals) -> None:
+    with pytest.raises(TrackyardError, match=f"stopped by {number.name}"), stop_error(_error):
+        _send(number)
+        raise AssertionError("the signal did not cut the block")
+    _send(*STOP_SIGNALS)
+
+
+def test_a_flag_inside_is_not_cut_and_the_error_context_stays_quiet_after_it() -> None:
+    with stop_error(_error):
+        with stop_flag() as stopped:
+            _send(signal.SIGTERM)
+        assert stopped.name == "SIGTERM"
+        _send(*STOP_SIGNALS)
+    assert _handled() == [signal.SIG_IGN, signal.SIG_IGN]
+
+
+def test_after_a_flag_without_a_signal_the_error_is_raised_again() -> None:
+    with pytest.raises(TrackyardError, match="stopped by SIGUSR1"), stop_error(_error):
+        with stop_flag():
+            pass
+        _send(signal.SIGUSR1)

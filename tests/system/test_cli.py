@@ -1,0 +1,150 @@
+"""The command line: its frozen surface, what its help imports, and what its reading commands print."""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+import typer.main
+import yaml
+
+from tests.system.repository import PACKS, SOURCE, STAGE1_STEPS, STEPS, Repository
+from trackyard.cli.main import app
+
+pytestmark = pytest.mark.system
+
+SURFACE = {
+    "data import": ["mapping", "--base", "--target"],
+    "data mini": ["target"],
+    "data verify": ["target"],
+    "lineage verify": ["path"],
+    "params": ["--json"],
+    "plan": ["stage", "--params", "--json"],
+    "record sync": [],
+    "run": ["track", "stage", "--params", "--processes"],
+    "table": ["track"],
+    "ui": ["--port"],
+}
+"""Commands with their arguments and options: what scripts rely on."""
+
+HEAVY = {"torch", "transformers", "deepspeed", "mlflow", "numpy", "pyarrow", "datasets", "av", "PIL"}
+PROBE = """
+import sys
+from trackyard.cli.main import main
+try:
+    main()
+finally:
+    sys.stderr.write("imported: " + " ".join(sorted(name for name in sys.modules if "." not in name)))
+"""
+
+
+def _commands(group: Any, prefix: str = "") -> dict[str, list[str]]:
+    found: dict[str, list[str]] = {}
+    for name, command in group.commands.items():
+        if hasattr(command, "commands"):
+            found |= _commands(command, f"{prefix}{name} ")
+        else:
+            found[prefix + name] = [
+                item.opts[0] if item.opts[0].startswith("-") else str(item.name) for item in command.params
+            ]
+    return found
+
+
+def _surface() -> dict[str, list[str]]:
+    return _commands(typer.main.get_command(app))
+
+
+def test_the_surface_is_the_frozen_one() -> None:
+    assert _surface() == SURFACE
+
+
+@pytest.mark.parametrize("arguments", [["--help"], *([*name.split(), "--help"] for name in SURFACE)], ids=" ".join)
+def test_help_imports_nothing_heavy(arguments: list[str]) -> None:
+    started = time.monotonic()
+    done = subprocess.run([sys.executable, "-c", PROBE, *arguments], capture_output=True, text=True, check=False)
+    print(f"trackyard {' '.join(arguments)}: {time.monotonic() - started:.2f} s")
+    assert done.returncode == 0, done.stderr
+    assert "Usage:" in done.stdout
+    imported = set(done.stderr.rpartition("imported: ")[2].split())
+    assert "typer" in imported, "the probe saw nothing"
+    assert imported & HEAVY == set()
+
+
+def test_every_command_that_a_message_tells_to_run_exists() -> None:
+    """`trackyard …` in backticks or at the beginning of a remedy, anywhere in the package."""
+    groups = {name.split()[0] for name in SURFACE} - set(SURFACE)
+    examined = 0
+    for path in sorted((SOURCE / "src").rglob("*.py")):
+        for found in re.finditer(r"(?:`|fix=f?\")trackyard ([a-z]+)(?: ([a-z]+))?", path.read_text()):
+            first, second = found.groups()
+            examined += 1
+            exists = (f"{first} {second}" in SURFACE or second is None) if first in groups else first in SURFACE
+            assert exists, f"{path.relative_to(SOURCE)}: there is no command {found[0]!r}"
+    assert examined > 5
+
+
+def test_params_prints_what_is_in_force(bare: Repository) -> None:
+    ended = bare.trackyard("params")
+    assert ended.code == 0, ended
+    printed = yaml.safe_load(ended.out)["molmo2"]
+    assert printed["stage2"]["steps"] == STEPS
+    assert printed["stage2"]["optimiser"]["beta2"] == 0.95, "defaults are printed too"
+
+
+def test_plan_prints_what_a_stage_will_train_on(after_stage1: Repository) -> None:
+    ended = after_stage1.trackyard("plan", "stage1", "--json")
+    assert ended.code == 0, ended
+    plan = json.loads(ended.out)
+    run = after_stage1.run_directory("stage1")
+    assert plan["run_id"] == run.name
+    assert plan["fingerprint"] == json.loads((run / "plan.json").read_text())["fingerprint"]
+    assert plan["totals"]["packs"] == STAGE1_STEPS * PACKS
+    drawn = sum(entry["rows_drawn"] for entry in plan["entries"])
+    assert drawn == plan["totals"]["rows"]
+
+
+def test_table_shows_every_finished_stage_and_the_next_command(uninterrupted: Repository) -> None:
+    ended = uninterrupted.trackyard("table")
+    assert ended.code == 0, ended
+    assert re.search(rf"steps +│ +{STAGE1_STEPS} │ +{STEPS} ", ended.out)
+    metrics = json.loads((uninterrupted.path / "artifacts/molmo2/stage2/metrics.json").read_text())
+    assert f"{metrics['loss']['first']:.3f} -> {metrics['loss']['last']:.3f}" in ended.out
+    assert "next: dvc repro stage3" in ended.out
+
+
+def test_table_without_a_result(bare: Repository) -> None:
+    assert bare.trackyard("table").error(1, "DataError")["fix"] == "make demo"
+
+
+def test_lineage_is_proved_until_a_byte_changes(uninterrupted: Repository, tmp_path: Path) -> None:
+    repository = uninterrupted.copy(tmp_path / "root")
+    for stage in ("stage1", "stage2"):
+        ended = repository.trackyard("lineage", "verify", f"artifacts/molmo2/{stage}/export")
+        assert ended.code == 0, ended
+        last = ended.out.strip().splitlines()[-1]
+        found = re.fullmatch(r"(\d+) links proved, \d+ unproved, (\d+) files hashed", last)
+        assert found is not None, last
+        assert int(found[1]) >= 4
+        assert "proved    files: " in ended.out
+    export = repository.path / "artifacts/molmo2/stage1/export"
+    weights = bytearray((export / "model.safetensors").read_bytes())
+    weights[-1] ^= 1
+    (export / "model.safetensors").write_bytes(weights)
+    parts = repository.trackyard("lineage", "verify", str(export.relative_to(repository.path))).error(1, "DataError")
+    assert parts["what"].startswith("link 'file model.safetensors' is wrong: ")
+    # The stage after it was made from other bytes than these.
+    child = repository.trackyard("lineage", "verify", "artifacts/molmo2/stage2/export").error(1, "DataError")
+    assert child["what"].startswith("link 'parent: file model.safetensors' is wrong: ")
+
+
+def test_lineage_of_a_run_directory(uninterrupted: Repository) -> None:
+    run = uninterrupted.run_directory().relative_to(uninterrupted.path)
+    ended = uninterrupted.trackyard("lineage", "verify", str(run))
+    assert ended.code == 0, ended
+    assert "proved    files: 2 re-hashed" in ended.out
