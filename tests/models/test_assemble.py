@@ -199,13 +199,11 @@ def edited(directory: Path, to: Path, change: Callable[[dict[str, torch.Tensor]]
 def test_a_tensor_that_the_files_lack_is_refused(sources: Path, tmp_path: Path, source: str, name: str) -> None:
     stored = next(key for key in load_file(sources / source / "model.safetensors") if key.endswith(name))
     edited(sources / source, tmp_path / "cut", lambda tensors: tensors.pop(stored))
-    other = {"vision": "tied"}.get(source, "vision")
+    other = "tied" if source == "vision" else "vision"
     (tmp_path / other).symlink_to(sources / other)
+    names = {"vision": "cut"} if source == "vision" else {"llm": "cut"}
     with pytest.raises(ConfigError, match=r"is missing in .*cut"):
-        if source == "vision":
-            put_together(tmp_path, vision="cut")
-        else:
-            put_together(tmp_path, llm="cut")
+        put_together(tmp_path, **names)
 
 
 def test_a_tensor_of_another_shape_than_its_own_configuration_is_refused(sources: Path, tmp_path: Path) -> None:

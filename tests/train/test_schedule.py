@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -32,8 +34,8 @@ def test_up_then_down_between_zero_and_base(warmup: int, length: int, base: floa
     total = warmup + length
     rates = [learning_rate(step, base=base, warmup=warmup, total=total) for step in range(total + 3)]
     assert rates[warmup] == pytest.approx(base)
-    assert all(a < b for a, b in zip(rates[:warmup], rates[1 : warmup + 1], strict=True))
-    assert all(a >= b for a, b in zip(rates[warmup:], rates[warmup + 1 :], strict=False))
+    assert all(a < b for a, b in pairwise(rates[: warmup + 1]))
+    assert all(a >= b for a, b in pairwise(rates[warmup:]))
     assert rates[total] == rates[-1] == base * FLOOR
 
 

@@ -17,7 +17,6 @@ from trackyard.feed.geometry import VisionGeometry
 from trackyard.models.molmo2 import build_config
 from trackyard.models.presets import Preset
 
-
 EMBEDDING = "model.language_model.embed_tokens.weight"
 UNREAD_VISION = ("post_layernorm.", "head.")
 """Parts of a SigLIP tower behind its last layer, which Molmo2 never reads."""

@@ -132,7 +132,7 @@ def rates(parameters: MixtureParameters, sizes: Mapping[str, int], *, strict: bo
         raise ConfigError(
             what=f"{len(missing)} of {len(names)} mixture entries have no rows: {', '.join(missing)}",
             why="strict mixtures must be complete" if strict else "there is nothing to draw from",
-            fix="bring them into the snapshot (`dvc pull data.dvc`, `trackyard data import`), or remove them from the mixture",
+            fix="`dvc pull data.dvc` or `trackyard data import` brings them; or remove them from the mixture",
         )
     realised = _normalise(terms, present, complete=False)
     reference = _normalise(terms, {**present, **parameters.reference_rows}, complete=True)

@@ -11,6 +11,7 @@ from typing import Any
 
 import torch
 from transformers import GenerationConfig
+from transformers.core_model_loading import revert_weight_conversion
 
 from trackyard.durable import write_atomic
 from trackyard.feed.frames import VideoParameters
@@ -70,6 +71,21 @@ PROCESSOR = {
 """`processor_config.json`."""
 
 
+EMBEDDING, ADDED = "model.transformer.wte.embedding", "model.transformer.wte.new_embedding"
+"""Published names of the two parts of the embedding table."""
+
+
+def published_weights(model: Any) -> dict[str, torch.Tensor]:
+    """Weights under their published names, the embedding table cut where the language model's vocabulary ends.
+
+    The library by itself cuts the table in two halves: it reads them back, other readers of the format would not.
+    """
+    weights: dict[str, torch.Tensor] = revert_weight_conversion(model, model.state_dict())
+    table = torch.cat([weights[EMBEDDING], weights[ADDED]])
+    height = model.config.text_config.vocab_size
+    return weights | {EMBEDDING: table[:height].clone(), ADDED: table[height:].clone()}
+
+
 def write_export(
     directory: Path,
     model: torch.nn.Module,
@@ -83,7 +99,9 @@ def write_export(
     model.generation_config = GenerationConfig(
         bos_token_id=tokens.bos, eos_token_id=tokens.eos, pad_token_id=tokens.pad
     )
-    model.save_pretrained(directory)  # type: ignore[operator]
+    model.save_pretrained(  # type: ignore[operator]
+        directory, state_dict=published_weights(model), save_original_format=False
+    )
     tokenizer.save_pretrained(directory)
     for name, body in (
         ("preprocessor_config.json", image_processor_config(geometry)),

@@ -34,8 +34,8 @@ class EngineParameters(Parameters):
     """Packs per forward pass and rank."""
     precision: Literal["fp32", "bf16"] = "fp32"
     zero_stage: Literal[0, 1, 2] = 0
-    threads: int = Field(default=2, ge=1)
-    """CPU threads of a single process; several processes share them."""
+    threads: int = Field(default=1, ge=1)
+    """CPU threads of a single process; several processes share them. More help only models that are not tiny."""
     keep_checkpoints: int = Field(default=2, ge=1)
 
     @model_validator(mode="after")
@@ -193,15 +193,19 @@ class Engine:
         for group in self._engine.optimizer.param_groups:
             group["lr"] = rates[group["name"]]
         losses: list[AnswerLoss] = []
+        norm: Any = None
         for index, micro_batch in enumerate(micro_batches):
-            self._engine.set_gradient_accumulation_boundary(index == len(micro_batches) - 1)
+            last = index == len(micro_batches) - 1
+            self._engine.set_gradient_accumulation_boundary(last)
             loss = self._forward(self._engine, micro_batch)
             # DeepSpeed divides by the number of micro-batches; ours are already normalised over all of them.
             self._engine.backward(loss.total / divisor * self.accumulation)
             losses.append(AnswerLoss(total=loss.total.detach(), cross_entropy=loss.cross_entropy, weight=loss.weight))
-            plain_norm = self._plain_norm() if self._plain and index == len(micro_batches) - 1 else None
+            if self._plain and last:
+                norm = self._plain_norm()
             self._engine.step()
-        norm = plain_norm if self._plain else self._engine.get_global_grad_norm()
+        if not self._plain:
+            norm = self._engine.get_global_grad_norm()
         total = self._sum(torch.stack([loss.total.double().cpu() for loss in losses]).sum()[None])[0]
         return StepResult(
             loss=float(total) / (divisor * world_size()),

@@ -18,7 +18,7 @@ from trackyard.feed.batch import Batch
 from trackyard.feed.sample import Sample, broken_sample, build_sample, measure
 from trackyard.feed.tree import PREFIX_SEGMENT
 from trackyard.recipes.molmo2.forward import forward
-from trackyard.row import Row, Turn
+from trackyard.row import Turn
 from trackyard.train.loss import AnswerLoss, answer_loss
 
 torch.set_num_threads(1)
@@ -88,8 +88,9 @@ def test_another_pack_mate_changes_nothing(row: Sample, mate: Sample, other: Sam
     assert (first - second).abs().max() <= 1e-5
 
 
-def branched(branch: int, answer: str, *, base: Row = MINI["vqa-v2"].row("train", 0)) -> tuple[Sample, np.ndarray]:
+def branched(branch: int, answer: str) -> tuple[Sample, np.ndarray]:
     """A row of several branches, one of whose answers is `answer`; and the branch of each answer position."""
+    base = MINI["vqa-v2"].row("train", 0)
     talks = list(base.conversations)
     talks[branch] = (talks[branch][0], Turn(role="assistant", content=answer))
     built = build_sample(replace(base, conversations=tuple(talks)), "vqa-v2", feed(), tokens())

@@ -13,6 +13,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import torch
 from transformers.utils.logging import disable_progress_bar
 
 from trackyard.catalog.entries import load_catalogue
@@ -52,6 +53,7 @@ def run_stage(parameters: Molmo2Parameters, stage: StageName, root: Path, *, par
     Puts out `artifacts/molmo2/<stage>/`: export/, metrics.json, curves.csv. Raises StoppedEarly after a signal.
     """
     disable_progress_bar()
+    torch.set_num_threads(parameters.engine.threads)
     settings = parameters.stage(stage)
     accumulation(settings.packs_per_step, parameters.engine.micro_batch, parameters.processes)
     verified = verify_snapshot(parameters, root)
