@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -96,8 +97,6 @@ def test_padding_beyond_the_longest_changes_nothing(net: Any) -> None:
 
 def test_the_picture_is_seen(net: Any) -> None:
     """Negative control: with the pixels of another image the answer is another one."""
-    from dataclasses import replace
-
     sound = prompt("pixmo-count", 0)
     inverted = replace(sound, media=tuple(replace(m, patches=-m.patches) for m in sound.media))
     assert answers(net, [sound]) != answers(net, [inverted])
@@ -109,14 +108,23 @@ def test_the_number_of_tokens_is_bounded_and_specials_are_left_out(net: Any) -> 
     assert "<|" not in text
 
 
-def test_generation_stops_at_the_end_of_the_turn() -> None:
-    ending = model(seed=1).eval()
-    with torch.no_grad():
-        ending.lm_head.weight.zero_()
-        # All logits are 0, and the first id wins; the end of the turn is made to win by its own row.
-        norm = ending.model.language_model.norm.weight
-        norm.fill_(0.0)
-    assert answers(ending, [prompt("tulu", 0)]) == [""], "padding decodes to nothing"
+def test_generation_stops_at_the_end_of_the_turn(net: Any) -> None:
+    calls = 0
+
+    def end_the_third(_module: Any, _inputs: Any, logits: torch.Tensor) -> torch.Tensor:
+        nonlocal calls
+        calls += 1
+        if calls == 3:
+            logits[..., tokens().eos] = 1e6
+        return logits
+
+    handle = net.lm_head.register_forward_hook(end_the_third)
+    try:
+        stopped = answers(net, [prompt("tulu", 0)])
+    finally:
+        handle.remove()
+    assert calls == 3
+    assert stopped == answers(net, [prompt("tulu", 0)], new_tokens=2)
 
 
 def test_the_model_is_left_as_it_was(net: Any) -> None:

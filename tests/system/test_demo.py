@@ -75,6 +75,22 @@ def test_pull_brings_identical_bytes_without_a_network(tmp_path: Path) -> None:
     assert "proved" in run(["trackyard", "data", "verify"], clone).stdout
 
 
+def test_the_generator_makes_the_rows_of_the_shipped_snapshot(clone: Path) -> None:
+    from trackyard.acquire.mini.datasets import MINI
+    from trackyard.snapshot.reader import open_snapshot
+
+    snapshot = open_snapshot(clone / "data" / "mini", None)
+    assert set(snapshot) == set(MINI)
+    compared = 0
+    for name, dataset in snapshot.items():
+        assert set(dataset.splits) == set(MINI[name].sizes)
+        for split in dataset.splits:
+            for stored, generated in zip(dataset.iterate(split), MINI[name].rows(split), strict=True):
+                assert stored == generated, f"{name}/{split}: row {stored.id}"
+                compared += 1
+    assert compared > 15_000
+
+
 def test_demo(clone: Path) -> None:
     """The trained model beats the untrained one and chance in counting, multiple choice and pointing."""
     untrained, trained = metrics(clone, "stage1")["validation"], metrics(clone, "stage3")["validation"]

@@ -43,17 +43,17 @@ def model_card(facts: CardFacts) -> str:
         {
             "library_name": "transformers",
             "pipeline_tag": "image-text-to-text",
-            "tags": ["molmo2", "trackyard", facts.track, facts.stage],
+            "tags": list(dict.fromkeys(["molmo2", "trackyard", facts.track, facts.stage])),
             "datasets": sorted(facts.datasets),
         },
         sort_keys=True,
     )
     data = "\n".join(
-        f"| {name} | {entry['share']:.2%} | {entry['licence']} | `{entry['fingerprint'][:12]}` |"
+        f"| {_cell(name)} | {entry['share']:.2%} | {_cell(entry['licence'])} | `{entry['fingerprint'][:12]}` |"
         for name, entry in sorted(facts.datasets.items())
     )
-    metrics = "\n".join(f"| {name} | {start} | {trained} |" for name, start, trained in facts.metrics)
-    code = facts.commit + (f" + uncommitted changes `{facts.dirty_digest[:12]}`" if facts.dirty_digest else "")
+    metrics = "\n".join(f"| {_cell(name)} | {start} | {trained} |" for name, start, trained in facts.metrics)
+    code = f"`{facts.commit}`" + (f" + uncommitted changes `{facts.dirty_digest[:12]}`" if facts.dirty_digest else "")
     deviations = "\n".join(f"* {line}" for line in DEVIATIONS)
     return f"""---
 {front}---
@@ -82,7 +82,7 @@ Licences of the data: {"; ".join(licences)}. The weights inherit whatever terms 
 |---|---|
 | run | `{facts.run_id}` |
 | plan | `{facts.plan_fingerprint}` |
-| code | `{code}` |
+| code | {code} |
 | parent run | {f"`{facts.parent_run}`" if facts.parent_run else "none"} |
 
 `lineage.json` beside this file holds every fingerprint; `trackyard lineage verify` re-hashes them.
@@ -99,3 +99,8 @@ Known deviations from the published recipe:
 
 {deviations}
 """
+
+
+def _cell(text: object) -> str:
+    """Text that cannot end its cell of a table."""
+    return str(text).replace("|", "\\|")
