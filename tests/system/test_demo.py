@@ -118,7 +118,9 @@ def test_a_learning_rate_of_stage2_makes_stage2_and_later_stale(clone: Path) -> 
     path = clone / "params.yaml"
     original = path.read_text()
     head, stage2 = original.split("  stage2:\n")
-    path.write_text(head + "  stage2:\n" + stage2.replace("learning_rate: ", "learning_rate: 9.0e-9 # ", 1))
+    changed = stage2.replace("learning_rate: 1.5e-3", "learning_rate: 1.4e-3", 1)
+    assert changed != stage2
+    path.write_text(head + "  stage2:\n" + changed)
     try:
         text = run(["dvc", "repro", "--dry", "stage3"], clone).stdout
     finally:

@@ -35,11 +35,10 @@ STEPS = 10
 
 @pytest.fixture(autouse=True, scope="module")
 def one_rank() -> Iterator[None]:
-    """A process group of one, gone again afterwards with the variables that make it."""
+    """A process group of one. It stays, since DeepSpeed keeps a handle on it; the variables that made it go again."""
     before = dict(os.environ)
     join_ranks(1)
     yield
-    dist.destroy_process_group()
     os.environ.clear()
     os.environ.update(before)
 
@@ -167,7 +166,7 @@ def test_training_equals_torch_alone(mode: tuple[str, int]) -> None:
         loss.backward()
         norm = torch.nn.utils.clip_grad_norm_(net.parameters(), 1.0)
         plain.step()
-        wanted.append((float(loss), float(norm)))
+        wanted.append((loss.item(), norm.item()))
     of = engine(4, mode)
     found = run(of, 4, range(3))
     assert [pytest.approx(pair, rel=1e-4) for pair in wanted] == [(step.loss, step.gradient_norm) for step in found]

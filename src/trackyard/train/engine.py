@@ -70,12 +70,12 @@ def _free_port() -> int:
 def join_ranks(threads: int) -> None:
     """Join the process group (gloo without a GPU, NCCL with one); a lone process forms a group of one."""
     torch.set_num_threads(max(1, threads // int(os.environ.get("LOCAL_WORLD_SIZE", "1"))))
-    if dist.is_initialized():
-        return
     if world_size() == 1:
         os.environ.setdefault("MASTER_ADDR", "127.0.0.1")
         os.environ.setdefault("MASTER_PORT", str(_free_port()))
         os.environ.update(RANK="0", WORLD_SIZE="1", LOCAL_RANK="0")
+    if dist.is_initialized():
+        return
     dist.init_process_group("nccl" if torch.cuda.is_available() else "gloo")
 
 
