@@ -19,7 +19,7 @@ import torch.distributed as dist
 
 from tests.tiny_molmo2 import batch, model, sample, tokens
 from trackyard.digest import digest_bytes
-from trackyard.errors import CheckpointError, ConfigError
+from trackyard.errors import CheckpointError, ConfigError, TrackyardError
 from trackyard.feed.batch import Batch
 from trackyard.models.molmo2 import component_of
 from trackyard.parameters import parse_parameters
@@ -229,6 +229,18 @@ def test_a_step_without_a_loss_target_is_refused_and_changes_nothing() -> None:
     assert all(torch.equal(before[name], tensor) for name, tensor in of.weights().items())
     twin = engine()
     assert [r.loss for r in run(of, 8, [0, 1])] == [r.loss for r in run(twin, 8, [0, 1])]
+
+
+@pytest.mark.parametrize("poison", [float("nan"), float("inf")])
+def test_a_loss_that_is_not_finite_is_never_applied(poison: float) -> None:
+    under_test = engine()
+    with torch.no_grad():
+        under_test.module.lm_head.weight[0, 0] = poison
+    before = under_test.weights()
+    with pytest.raises(TrackyardError, match=r"step 1: loss nan"):
+        under_test.step(1, micro_batches(8), weight())
+    after = under_test.weights()
+    assert all(torch.equal(after[name].nan_to_num(), tensor.nan_to_num()) for name, tensor in before.items())
 
 
 def test_bf16_without_sharding_is_refused() -> None:

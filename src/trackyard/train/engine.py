@@ -6,6 +6,7 @@ Shapes: see trackyard.train.loss. Source: design section 7, molmo2 spec sections
 from __future__ import annotations
 
 import logging
+import math
 import os
 import socket
 from collections.abc import Callable, Mapping, Sequence
@@ -16,7 +17,7 @@ import torch
 import torch.distributed as dist
 from pydantic import Field, model_validator
 
-from trackyard.errors import CheckpointError, ConfigError
+from trackyard.errors import CheckpointError, ConfigError, TrackyardError
 from trackyard.parameters import Parameters
 from trackyard.train.loss import AnswerLoss
 from trackyard.train.optimiser import OptimiserParameters, parameter_groups, rates_at
@@ -193,7 +194,7 @@ class Engine:
         for group in self._engine.optimizer.param_groups:
             group["lr"] = rates[group["name"]]
         losses: list[AnswerLoss] = []
-        norm: Any = None
+        total, norm = 0.0, None
         for index, micro_batch in enumerate(micro_batches):
             last = index == len(micro_batches) - 1
             self._engine.set_gradient_accumulation_boundary(last)
@@ -201,15 +202,14 @@ class Engine:
             # DeepSpeed divides by the number of micro-batches; ours are already normalised over all of them.
             self._engine.backward(loss.total / divisor * self.accumulation)
             losses.append(AnswerLoss(total=loss.total.detach(), cross_entropy=loss.cross_entropy, weight=loss.weight))
-            if self._plain and last:
-                norm = self._plain_norm()
+            if last:
+                total = float(self._sum(torch.stack([loss.total.double().cpu() for loss in losses]).sum()[None])[0])
+                norm = float(self._plain_norm()) if self._plain else None
+                _require_finite(number, loss=total, gradient_norm=norm)
             self._engine.step()
-        if not self._plain:
-            norm = self._engine.get_global_grad_norm()
-        total = self._sum(torch.stack([loss.total.double().cpu() for loss in losses]).sum()[None])[0]
         return StepResult(
-            loss=float(total) / (divisor * world_size()),
-            gradient_norm=float(norm),
+            loss=total / (divisor * world_size()),
+            gradient_norm=float(self._engine.get_global_grad_norm()) if norm is None else norm,
             rates=rates,
             losses=losses,
         )
@@ -274,6 +274,16 @@ class Engine:
         torch.set_rng_state(stored[RNG])
         state: dict[str, Any] = stored[CLIENT]
         return state
+
+
+def _require_finite(step: int, *, loss: float, gradient_norm: float | None) -> None:
+    """Stop before an update that would put NaN into every weight; all ranks see the same sums and stop alike."""
+    if not math.isfinite(loss) or not math.isfinite(gradient_norm or 0.0):
+        raise TrackyardError(
+            what=f"step {step}: loss {loss}, gradient norm {gradient_norm}",
+            why="one update with it would turn the model into NaN; nothing was applied, checkpoints are untouched",
+            fix="lower the learning rates of the stage in params.yaml, or look for a damaged row in that step's packs",
+        )
 
 
 class StepResult:
