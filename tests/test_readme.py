@@ -192,7 +192,7 @@ def picture(pipeline: dict[str, Any]) -> str:
         lines += [f"    data --> {name}" for dep in stage["deps"] if dep in data]
         lines += [f'    {maker[dep]} -- "{dep}" --> {name}' for dep in stage["deps"] if dep in maker]
     for number, (name, stage) in enumerate(stages.items(), start=1):
-        reported = [path for entry in (*stage["metrics"], *stage["plots"]) for path in entry]
+        reported = [*stage["metrics"], *(path for entry in stage["plots"] for path in entry)]
         made = [Path(path) for path in (*stage["outs"], *reported)]
         (folder,) = {path.parent for path in made}
         lines.append(f'    {name} --> out{number}["{folder}: {", ".join(path.name for path in made)}"]')
