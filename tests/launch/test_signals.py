@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
+import sys
 from collections.abc import Iterator
 
 import pytest
@@ -85,3 +87,29 @@ def test_after_a_flag_without_a_signal_the_error_is_raised_again() -> None:
 
     with pytest.raises(TrackyardError, match="stopped by SIGUSR1"):
         block()
+
+
+BOTH_AT_ONCE = """
+import os, signal, sys
+from trackyard.errors import StoppedEarly
+from trackyard.launch.signals import STOP_SIGNALS, stop_error
+
+try:
+    with stop_error(lambda name: StoppedEarly(what=name, why="", fix="")):
+        signal.pthread_sigmask(signal.SIG_BLOCK, STOP_SIGNALS)
+        for number in STOP_SIGNALS:
+            os.kill(os.getpid(), number)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, STOP_SIGNALS)
+        for _ in range(100_000):
+            pass
+except StoppedEarly as error:
+    print("stopped by", error.what)
+os.kill(os.getpid(), signal.SIGTERM)
+sys.exit(75)
+"""
+
+
+def test_two_signals_at_once_leave_no_noise_and_the_exit_code() -> None:
+    done = subprocess.run([sys.executable, "-c", BOTH_AT_ONCE], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (75, "")
+    assert done.stdout.startswith("stopped by SIG")

@@ -51,7 +51,8 @@ def stop_error(make: Callable[[str], TrackyardError]) -> Iterator[None]:
     """
 
     def stop(number: int, _frame: FrameType | None) -> None:
-        _ignore()
+        for other in STOP_SIGNALS:
+            signal.signal(other, _deaf)
         raise make(signal.Signals(number).name)
 
     with _handling(stop):
@@ -64,11 +65,23 @@ def _handling(handler: Callable[[int, FrameType | None], None]) -> Iterator[None
     try:
         yield
     finally:
+        if any(signal.getsignal(number) is _deaf for number in STOP_SIGNALS):
+            _ignore()
         for number, previous in earlier.items():
             if signal.getsignal(number) != signal.SIG_IGN:
                 signal.signal(number, previous)
 
 
+def _deaf(_number: int, _frame: FrameType | None) -> None:
+    """Handler of a signal that comes after the first. Python complains of one that is pending when SIG_IGN is set."""
+
+
 def _ignore() -> None:
+    """Ignore stop signals for good, also while the interpreter shuts down, when Python's own handlers are gone."""
+    for number in STOP_SIGNALS:
+        signal.signal(number, _deaf)
+    # Changing the mask runs the handlers of whatever has arrived; from then on the kernel keeps signals back.
+    signal.pthread_sigmask(signal.SIG_BLOCK, STOP_SIGNALS)
     for number in STOP_SIGNALS:
         signal.signal(number, signal.SIG_IGN)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, STOP_SIGNALS)
