@@ -329,17 +329,22 @@ def _metrics(result: dict[str, Any]) -> dict[str, Any]:
 
 
 class logging_to:
-    """Everything logged inside the block also goes to the run's log.txt."""
+    """What is logged inside the block goes to the run's log.txt, and warnings (a damaged checkpoint) to stderr too."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
 
     def __enter__(self) -> None:
         logging.getLogger("trackyard").setLevel(logging.INFO)
-        self._handler = logging.FileHandler(self._path)
-        self._handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
-        logging.getLogger("trackyard").addHandler(self._handler)
+        file, terminal = logging.FileHandler(self._path), logging.StreamHandler()
+        file.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
+        terminal.setFormatter(logging.Formatter("warning: %(message)s"))
+        terminal.setLevel(logging.WARNING)
+        self._handlers = (file, terminal)
+        for handler in self._handlers:
+            logging.getLogger("trackyard").addHandler(handler)
 
     def __exit__(self, *_: object) -> None:
-        logging.getLogger("trackyard").removeHandler(self._handler)
-        self._handler.close()
+        for handler in self._handlers:
+            logging.getLogger("trackyard").removeHandler(handler)
+            handler.close()
