@@ -69,4 +69,4 @@ def test_it_is_free_again_after_the_block_and_after_an_error(tmp_path: Path) -> 
 
 def test_other_runs_are_not_held_up(tmp_path: Path) -> None:
     with run_lock(tmp_path / "a"), run_lock(tmp_path / "b"):
-        pass
+        assert all(str(os.getpid()) in (tmp_path / name / LOCK).read_text() for name in ("a", "b"))

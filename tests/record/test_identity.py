@@ -130,6 +130,7 @@ def test_a_difference_in_kind_is_a_difference(spec_of: SpecOf) -> None:
 
 
 def test_the_same_passes(spec_of: SpecOf) -> None:
+    assert diff(spec_of(), spec_of()) == []
     require_same(spec_of(), spec_of())
 
 

@@ -11,7 +11,6 @@ from trackyard.acquire.mini.draft import random_of, sample
 from trackyard.acquire.mini.drawing import COLOURS, SHAPES, SQUARE, TALL, WIDE, blank, draw_shape
 from trackyard.acquire.mini.scene import (
     ALL_LOOKS,
-    POSITIONS,
     Item,
     Label,
     Look,
@@ -55,7 +54,11 @@ def test_lattice_has_few_values() -> None:
 
 def test_positions_by_thirds() -> None:
     look = Look("red", "circle")
-    assert tuple(position(Item(look, x, y, 16)) for y in (12, 32, 52) for x in (12, 32, 52)) == POSITIONS
+    assert [position(Item(look, x, y, 16)) for y in (12, 32, 52) for x in (12, 32, 52)] == [
+        *("top left", "top", "top right"),
+        *("left", "centre", "right"),
+        *("bottom left", "bottom", "bottom right"),
+    ]
 
 
 def test_caption_goes_from_top_to_bottom() -> None:

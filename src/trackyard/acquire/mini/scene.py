@@ -127,9 +127,6 @@ def position(item: Item, size: tuple[int, int] = SQUARE) -> str:
     return f"{row} {column}".strip() or "centre"
 
 
-POSITIONS = ("top left", "top", "top right", "left", "centre", "right", "bottom left", "bottom", "bottom right")
-
-
 def caption(items: Sequence[Item], size: tuple[int, int] = SQUARE) -> str:
     """How many objects there are, then each with colour, shape and place, from top to bottom and left to right."""
     parts = [f"a {item.look} at the {position(item, size)}" for item in sorted(items, key=lambda i: (i.y, i.x))]
