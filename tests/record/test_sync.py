@@ -16,9 +16,9 @@ import pytest
 
 from tests.record.test_tracking import free_port
 from trackyard.errors import DataError, TrackyardError
+from trackyard.exclusive import exclusive
 from trackyard.record import points as points_module
 from trackyard.record import sync as module
-from trackyard.record.exclusive import exclusive
 from trackyard.record.identity import RunSpec
 from trackyard.record.rundir import RunDirectory, open_or_create
 from trackyard.record.spool import Spool

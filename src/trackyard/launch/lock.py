@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from trackyard.record.exclusive import exclusive
+from trackyard.exclusive import exclusive
 
 LOCK = ".lock"
 

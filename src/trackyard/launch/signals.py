@@ -60,6 +60,30 @@ def stop_error(make: Callable[[str], TrackyardError]) -> Iterator[None]:
 
 
 @contextmanager
+def stop_interrupt() -> Iterator[StopFlag]:
+    """Treat a stop signal inside the block like Ctrl-C (main thread only); the flag names it.
+
+    For work under event loops and pools: they end their tasks in order for a KeyboardInterrupt, and for nothing else.
+    """
+    flag = StopFlag()
+
+    def stop(number: int, frame: FrameType | None) -> None:
+        if flag():
+            return
+        flag.receive(number)
+        # An event loop has its own handler there; a job in the background of a script ignores interrupts.
+        interrupt = signal.getsignal(signal.SIGINT)
+        (interrupt if callable(interrupt) else signal.default_int_handler)(signal.SIGINT, frame)
+
+    with _handling(stop):
+        try:
+            yield flag
+        finally:
+            if flag():
+                _ignore()
+
+
+@contextmanager
 def _handling(handler: Callable[[int, FrameType | None], None]) -> Iterator[None]:
     earlier = {number: signal.signal(number, handler) for number in STOP_SIGNALS}
     try:

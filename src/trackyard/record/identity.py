@@ -16,7 +16,7 @@ from typing import Any
 from trackyard.digest import canonical_json, digest_json, short
 from trackyard.errors import ConfigError, IdentityError
 from trackyard.record.code import CodeIdentity
-from trackyard.record.redact import Redactor
+from trackyard.redact import Redactor
 from trackyard.schema import read_document, write_document
 
 SCHEMA = "trackyard-run/1"

@@ -18,8 +18,8 @@ from types import TracebackType
 from typing import Any, Literal
 
 from trackyard.errors import EnvironmentLacking, TrackyardError
-from trackyard.record.redact import Redactor
 from trackyard.record.rundir import Attempt
+from trackyard.redact import Redactor
 
 FLUSH_LINES = 20
 """Lines kept in memory before they are appended on their own."""

@@ -16,8 +16,8 @@ from pydantic import Field, ValidationError
 
 from trackyard.digest import digest_file, digest_json
 from trackyard.errors import DataError, TrackyardError
+from trackyard.exclusive import exclusive
 from trackyard.parameters import Parameters
-from trackyard.record.exclusive import exclusive
 from trackyard.record.facts import describe, events, identity_tags, status
 from trackyard.record.points import PointCensus, batches, undelivered
 from trackyard.record.rundir import SPEC, RunDirectory, all_runs, open_existing, spooled_attempt

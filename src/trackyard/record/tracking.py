@@ -15,7 +15,7 @@ from urllib.parse import urlsplit
 
 from trackyard.digest import digest_bytes, short
 from trackyard.errors import ConfigError, TrackyardError
-from trackyard.record.redact import Redactor
+from trackyard.redact import Redactor
 
 URI_VARIABLE = "MLFLOW_TRACKING_URI"
 RUN_TAG = "trackyard.run_id"

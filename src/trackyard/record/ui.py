@@ -5,8 +5,8 @@ from __future__ import annotations
 import sys
 
 from trackyard.errors import ConfigError
-from trackyard.record.redact import Redactor
 from trackyard.record.tracking import ENVIRONMENT, URI_VARIABLE, database
+from trackyard.redact import Redactor
 
 UI_ENVIRONMENT = {**ENVIRONMENT, "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
 """To be added to the environment of the served program: no telemetry, and none of its eight job workers."""

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from trackyard.errors import EnvironmentLacking, TrackyardError
-from trackyard.record.exclusive import exclusive
+from trackyard.exclusive import exclusive
 
 
 def test_a_second_owner_is_refused_in_the_callers_words(tmp_path: Path) -> None:

@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from trackyard.record.redact import REDACTED, Redactor, is_secret_name
+from trackyard.redact import REDACTED, Redactor, is_secret_name
 
 # Put together here, so that no file of this repository contains anything that looks like a secret.
 HUB = "hf_" + "Qw3rTy" * 6

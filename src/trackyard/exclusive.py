@@ -17,7 +17,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from trackyard.errors import EnvironmentLacking, TrackyardError
-from trackyard.record.redact import Redactor
+from trackyard.redact import Redactor
 
 
 @contextmanager
@@ -36,7 +36,7 @@ def exclusive(path: Path, *, what: str, why: str) -> Iterator[None]:
         raise EnvironmentLacking(
             what=f"the lock file {path} cannot be opened: {error.strerror}",
             why=f"without it two processes could work on {what} at once, and {why}",
-            fix=f"make {path.parent} writable, or choose another place for runs/",
+            fix=f"make {path.parent} writable, or choose another place",
         ) from error
     try:
         _take(handle, path, what, why)
@@ -69,7 +69,7 @@ def _take(handle: int, path: Path, what: str, why: str) -> None:
         raise EnvironmentLacking(
             what=f"{path} cannot be locked: {error.strerror}",
             why=f"this file system has no working locks, so two processes could work on {what} at once",
-            fix="put runs/ on a file system with locks (Lustre: mounted with -o flock)",
+            fix=f"choose a file system with locks for {path.parent} (Lustre: mounted with -o flock)",
         ) from error
 
 
