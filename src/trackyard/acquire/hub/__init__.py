@@ -1,0 +1,1 @@
+"""Repositories of the hub: listed, fetched, recorded, verified."""
