@@ -1,0 +1,1 @@
+"""Folders of files and their records: digests, manifests, proofs."""
