@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import io
 import warnings
+from array import array
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -21,6 +22,14 @@ from av.stream import Disposition
 from numpy.typing import NDArray
 from PIL import Image, ImageOps
 
+from trackyard.acquire.video_limits import (
+    MAX_FRAMES,
+    MAX_PROBE_PIXELS,
+    MAX_SECONDS,
+    VIDEO_FORMATS,
+    OverLimit,
+    check_tables,
+)
 from trackyard.errors import DataError, TrackyardError
 from trackyard.row import Media
 
@@ -32,7 +41,8 @@ MAX_PIXELS = 64_000_000
 """Largest width x height of an image or of a video's frames; 10 million is ordinary (molmo2 spec section 9)."""
 
 TAIL_FRAMES = 1000
-"""`probe_video` proves the last frame by decoding from the last key frame, when that is at most this many frames."""
+"""`probe_video` proves the last frame by decoding from the last key frame, when that is at most this many frames; from
+the first where no seek finds that one, when that is at most `MAX_PROBE_PIXELS`."""
 
 FORMATS = ("AVIF", "BMP", "GIF", "JPEG", "JPEG2000", "PNG", "PPM", "TIFF", "WEBP")
 """Image formats that are opened at all. PIL knows more, among them PostScript, which would start an interpreter."""
@@ -41,8 +51,15 @@ UNREADABLE_IMAGE: Literal["unreadable image"] = "unreadable image"
 TOO_LARGE: Literal["image above 64 megapixels"] = "image above 64 megapixels"
 WITHOUT_FRAMES: Literal["video without frames"] = "video without frames"
 DAMAGED_VIDEO: Literal["damaged video"] = "damaged video"
+TOO_LONG: Literal["video above the limits"] = "video above the limits"
 
-Reason = Literal["unreadable image", "image above 64 megapixels", "video without frames", "damaged video"]
+Reason = Literal[
+    "unreadable image",
+    "image above 64 megapixels",
+    "video without frames",
+    "damaged video",
+    "video above the limits",
+]
 
 _FIX = "leave it out, or replace it and import again; examples/import shows what is accepted"
 
@@ -159,11 +176,20 @@ def _unusable(path: str, problem: str, reason: Reason) -> UnreadableMedia:
 def open_video(data: bytes, path: str) -> Iterator[tuple[InputContainer, VideoStream]]:
     """Open encoded bytes and yield (container, its best video stream), with frame size checked and audio ignored.
 
-    Errors of FFmpeg inside the block become UnreadableMedia "damaged video".
+    Errors of FFmpeg inside the block become UnreadableMedia "damaged video"; a video above a limit of `video_limits` is
+    one as well.
     """
+    options = {
+        "protocol_whitelist": "none",  # a playlist must not make FFmpeg open other files or addresses
+        "format_whitelist": VIDEO_FORMATS,
+        "fflags": "+genpts",  # missing pts are derived from dts
+        "max_pixels": str(MAX_PIXELS),  # FFmpeg decodes frames to find out what a stream is
+    }
     try:
-        # A playlist must not make FFmpeg open other files or addresses; missing pts are derived from dts.
-        container = av.open(io.BytesIO(data), mode="r", options={"protocol_whitelist": "none", "fflags": "+genpts"})
+        check_tables(data)
+        container = av.open(io.BytesIO(data), mode="r", options=options)
+    except OverLimit as error:
+        raise _unusable(path, str(error), TOO_LONG) from error
     except (av.FFmpegError, ValueError) as error:
         raise _unusable(path, f"{len(data)} bytes are not a video: {error}", WITHOUT_FRAMES) from error
     with container:
@@ -178,31 +204,43 @@ def open_video(data: bytes, path: str) -> Iterator[tuple[InputContainer, VideoSt
             yield container, stream
         except av.FFmpegError as error:
             raise _unusable(path, f"FFmpeg stopped: {error}", DAMAGED_VIDEO) from error
+        except OverLimit as error:
+            raise _unusable(path, str(error), TOO_LONG) from error
 
 
 @dataclass(slots=True)
 class _Scan:
-    """What one pass over the packets found: (pts, duration or 0, key) per frame, and the first frame that decodes."""
+    """What one pass over the packets found: (pts, duration or 0, key) of each frame in one flat array, and the first
+    frame that decodes. work: pixels decoded for it."""
 
-    found: list[tuple[int, int, bool]] = field(default_factory=list)
+    found: array[int] = field(default_factory=lambda: array("q"))
     first: av.VideoFrame | None = None
     without_pts: int = 0
+    work: int = 0
 
 
 def _scan(container: InputContainer, stream: VideoStream, *, decode_all: bool) -> _Scan:
+    """Raises OverLimit: more frames than are read, or too much to decode."""
     scan = _Scan()
-    for packet in container.demux(stream):
+    for number, packet in enumerate(container.demux(stream)):
+        if number > MAX_FRAMES:
+            raise OverLimit(f"more than {MAX_FRAMES:,} frames")
         if packet.size and not packet.is_discard and not packet.is_corrupt and not decode_all:
             if packet.pts is None:
                 scan.without_pts += 1
             else:
-                scan.found.append((packet.pts, packet.duration or 0, packet.is_keyframe))
+                scan.found.extend((packet.pts, packet.duration or 0, packet.is_keyframe))
         if scan.first is not None and not decode_all:
             continue
+        pixels = 0
         for pts, frame in decoded([packet]):
             scan.first = scan.first or frame
+            pixels += frame.width * frame.height
             if decode_all:
-                scan.found.append((pts, frame.duration or 0, bool(frame.key_frame)))
+                scan.found.extend((pts, frame.duration or 0, bool(frame.key_frame)))
+        scan.work += max(pixels, stream.width * stream.height)
+        if scan.work > MAX_PROBE_PIXELS:
+            raise OverLimit(f"more than {MAX_PROBE_PIXELS / 1e9:.0f} gigapixels must be decoded to measure it")
     return scan
 
 
@@ -210,7 +248,8 @@ def frame_table(data: bytes, path: str) -> FrameTable:
     """Measure the frame times of a video by reading its packets; decodes only as far as the first frame.
 
     Frames before the first one that decodes, and packets marked discarded or corrupt, do not count.
-    Raises UnreadableMedia: "video without frames" (garbage, audio only), "damaged video", "image above 64 megapixels".
+    Raises UnreadableMedia: "video without frames" (garbage, audio only), "damaged video", "image above 64 megapixels",
+    "video above the limits".
     """
     with open_video(data, path) as (container, stream):
         decode_all = stream.codec_context.name in _HIDDEN_FRAMES
@@ -219,13 +258,16 @@ def frame_table(data: bytes, path: str) -> FrameTable:
     if scan.without_pts and not decode_all:
         raise _unusable(path, f"{scan.without_pts} packets carry no presentation time", DAMAGED_VIDEO)
     if scan.first is None or scan.first.pts is None or time_base is None:
-        raise _unusable(path, f"none of {len(scan.found)} video packets decodes to a frame", WITHOUT_FRAMES)
+        raise _unusable(path, f"none of {len(scan.found) // 3} video packets decodes to a frame", WITHOUT_FRAMES)
     origin = scan.first.pts
-    shown = sorted({pts: (pts, length, key) for pts, length, key in scan.found if pts >= origin}.values())
-    if not shown:
+    shown = _in_order(np.frombuffer(scan.found, dtype=np.int64).reshape(-1, 3), origin)
+    if not len(shown):
         raise _unusable(path, "no video packet carries the time of a frame", WITHOUT_FRAMES)
-    times = np.array([pts - origin for pts, _, _ in shown], dtype=np.int64)
-    last = Fraction(shown[-1][1])
+    length = (int(shown[-1, 0]) - origin + int(shown[-1, 1])) * time_base
+    if length > MAX_SECONDS:
+        raise _unusable(path, f"its frames span {float(length):,.0f} s; {MAX_SECONDS:,} are read", TOO_LONG)
+    times = shown[:, 0] - origin
+    last = Fraction(int(shown[-1, 1]))
     if not last and len(times) > 1:
         last = Fraction(int(times[-1]), len(times) - 1)
     elif not last and rate:
@@ -238,11 +280,18 @@ def frame_table(data: bytes, path: str) -> FrameTable:
         origin=origin,
         duration=(int(times[-1]) + last) * time_base,
         stream_index=index,
-        keyframes=np.array([key for _, _, key in shown], dtype=np.bool_),
+        keyframes=shown[:, 2].astype(np.bool_),
         width=height if rotation % 180 else width,
         height=width if rotation % 180 else height,
         rotation=rotation,
     )
+
+
+def _in_order(found: NDArray[np.int64], origin: int) -> NDArray[np.int64]:
+    """Rows of `found` by rising pts from `origin` on; of several with one pts, the one that was found last."""
+    rows = found[found[:, 0] >= origin]
+    rows = rows[np.argsort(rows[:, 0], kind="stable")]
+    return rows[np.append(rows[1:, 0] != rows[:-1, 0], True)] if len(rows) else rows
 
 
 def decoded(packets: Iterable[av.Packet[VideoStream]]) -> Iterator[tuple[int, av.VideoFrame]]:
@@ -288,6 +337,8 @@ def _check_tail(data: bytes, path: str, table: FrameTable) -> None:
         packets = packets_from(container, stream, table, last_key) if last_key else container.demux(stream)
         shown = [pts for pts, _ in decoded(packets or ())]
     if packets is None:
+        if table.frames * table.width * table.height > MAX_PROBE_PIXELS:
+            return
         with open_video(data, path) as (container, stream):
             shown = [pts for pts, _ in decoded(container.demux(stream))]
     if any(later <= earlier for earlier, later in pairwise(shown)):

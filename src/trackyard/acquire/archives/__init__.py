@@ -1,0 +1,1 @@
+"""The one guarded unpacker for tar and zip."""
