@@ -1,0 +1,1 @@
+"""Images by URL: lists, outcomes, shards, look-up."""
