@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -56,28 +56,20 @@ def write_dataset(
     complete then. Raises DataError if `directory` exists, on a repeated id, on a row that is not well formed, or if
     there is no row at all; nothing is left behind then.
     """
-    if directory.exists():
-        raise DataError(
-            what=f"{directory} exists already",
-            why="datasets of a snapshot are immutable: plans and runs are tied to their bytes",
-            fix=f"write to another snapshot directory, or remove it first: rm -r {directory}",
-        )
+    refuse_existing(directory)
     with atomic_directory(directory) as partial:
         files: list[FileEntry] = []
         splits: dict[str, int] = {}
-        seen: set[str] = set()
+        seen: dict[str, tuple[str, int]] = {}
         for split, rows in rows_by_split.items():
-            _check_split(split)
-            written = list(_write_split(partial, split, _unique(rows, seen, dataset), shard_bytes))
-            if written:
-                files += written
-                splits[split] = sum(entry.rows for entry in written)
+            with ShardWriter(partial, split, shard_bytes) as shards:
+                for row in _unique(split, rows, seen, dataset):
+                    shards.add(row)
+            if shards.files:
+                files += shards.files
+                splits[split] = sum(entry.rows for entry in shards.files)
         if not files:
-            raise DataError(
-                what=f"dataset {dataset} has no usable row (left out: {_listing(exclusions or {})})",
-                why="an empty dataset would be sampled from, or silently left out",
-                fix="correct the mapping or the source, and import again",
-            )
+            raise without_rows(dataset, exclusions or {})
         manifest = Manifest(
             dataset=dataset,
             source=dict(source),
@@ -90,11 +82,28 @@ def write_dataset(
     return manifest
 
 
-def _listing(exclusions: Mapping[str, int]) -> str:
-    return ", ".join(f"{count} {reason}" for reason, count in sorted(exclusions.items())) or "none"
+def refuse_existing(directory: Path) -> None:
+    """DataError if the dataset is there: a complete one is never written again."""
+    if directory.exists():
+        raise DataError(
+            what=f"{directory} exists already",
+            why="datasets of a snapshot are immutable: plans and runs are tied to their bytes",
+            fix=f"write to another snapshot directory, or remove it first: rm -r {directory}",
+        )
 
 
-def _check_split(split: str) -> None:
+def without_rows(dataset: str, exclusions: Mapping[str, int]) -> DataError:
+    """The error for a dataset that would be empty. exclusions: why rows were left out."""
+    listing = ", ".join(f"{count} {reason}" for reason, count in sorted(exclusions.items())) or "none"
+    return DataError(
+        what=f"dataset {dataset} has no usable row (left out: {listing})",
+        why="an empty dataset would be sampled from, or silently left out",
+        fix="correct the mapping or the source, and import again",
+    )
+
+
+def check_split(split: str) -> None:
+    """DataError unless the split can be a folder."""
     if not _SPLIT.fullmatch(split):
         raise DataError(
             what=f"split {split!r}",
@@ -103,16 +112,22 @@ def _check_split(split: str) -> None:
         )
 
 
-def _unique(rows: Iterable[Row], seen: set[str], dataset: str) -> Iterator[Row]:
-    for row in rows:
+def _unique(split: str, rows: Iterable[Row], seen: dict[str, tuple[str, int]], dataset: str) -> Iterator[Row]:
+    for number, row in enumerate(rows, start=1):
         if row.id in seen:
-            raise DataError(
-                what=f"id {row.id!r} occurs twice in {dataset}",
-                why="an id names one row, in lineage and in every report",
-                fix="give the mapping an id field that is unique, or none (ids are then made from line numbers)",
-            )
-        seen.add(row.id)
+            other, first = seen[row.id]
+            raise repeated_id(row.id, dataset, f"row {first} of {other}", f"row {number} of {split}")
+        seen[row.id] = (split, number)
         yield row
+
+
+def repeated_id(identity: str, dataset: str, first: str, second: str) -> DataError:
+    """The error for an id that two rows have. first, second: where they come from."""
+    return DataError(
+        what=f"id {identity!r} occurs twice in {dataset}: {first}, {second}",
+        why="an id names one row, in lineage and in every report",
+        fix="give the mapping an id field that is unique, or none (ids are then made from line numbers)",
+    )
 
 
 @dataclass(slots=True)
@@ -128,9 +143,42 @@ class _Group:
         return not self.records or (len(self.records) < limit and self.bytes + size <= GROUP_BYTES)
 
 
-def _row_groups(rows: Iterator[Row]) -> Iterator[_Group]:
-    group = _Group()
-    for row in rows:
+@dataclass(slots=True)
+class _Open:
+    """The shard that is being written. size: bytes of its row groups in memory."""
+
+    relative: str
+    writer: pq.ParquetWriter
+    rows: int = 0
+    size: int = 0
+
+
+class ShardWriter:
+    """Shards of one split, row after row; memory holds one row group. The same rows give the same bytes.
+
+    A split without rows writes nothing, not even its folder. Use as a context manager: an error closes the open file.
+    """
+
+    def __init__(self, root: Path, split: str, shard_bytes: int) -> None:
+        check_split(split)
+        self._root, self._split, self._shard_bytes = root, split, shard_bytes
+        self._group = _Group()
+        self._open: _Open | None = None
+        self.files: list[FileEntry] = []
+        """Complete shards; all of them once the block has ended."""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        if kind is None:
+            self._flush()
+            self._end_shard()
+        elif self._open is not None:
+            self._open.writer.close()
+
+    def add(self, row: Row) -> None:
+        """Write a row, sooner or later. DataError for a row that no reader could hold, or that is not well formed."""
         size = sum(len(medium.data) for medium in row.media)
         if size > MAX_ROW_BYTES:
             raise DataError(
@@ -139,45 +187,45 @@ def _row_groups(rows: Iterator[Row]) -> Iterator[_Group]:
                 fix="cut its video into clips, or leave it out",
             )
         video = any(medium.kind == "video" for medium in row.media)
-        if not group.takes(size, video):
-            yield group
-            group = _Group()
-        group.records.append(row_to_record(row))
-        group.bytes += size
-        group.video |= video
-    if group.records:
-        yield group
+        if not self._group.takes(size, video):
+            self._flush()
+        self._group.records.append(row_to_record(row))
+        self._group.bytes += size
+        self._group.video |= video
 
+    def _flush(self) -> None:
+        """Write the waiting row group and let go of its rows."""
+        records = self._group.records
+        if not records:
+            return
+        if self._open is not None and self._open.size >= self._shard_bytes:
+            self._end_shard()
+        if self._open is None:
+            self._open = self._begin_shard()
+        table = pa.Table.from_pylist(records, schema=SCHEMA)
+        self._open.writer.write_table(table, row_group_size=len(records))
+        self._open.rows += len(records)
+        self._open.size += int(table.nbytes)
+        self._group = _Group()
 
-def _write_split(root: Path, split: str, rows: Iterator[Row], shard_bytes: int) -> Iterator[FileEntry]:
-    """Shards of one split; an empty split writes nothing."""
-    number = 0
-    groups = _row_groups(rows)
-    group = next(groups, None)
-    while group is not None:
-        relative = f"{split}/part-{number:05d}.parquet"
-        path = root / relative
+    def _begin_shard(self) -> _Open:
+        relative = f"{self._split}/part-{len(self.files):05d}.parquet"
+        path = self._root / relative
         path.parent.mkdir(exist_ok=True)
-        count = size = 0
-        with pq.ParquetWriter(
-            path,
-            SCHEMA,
-            compression=COMPRESSION,
-            use_dictionary=False,
-            write_page_checksum=True,
-            write_statistics=False,
-        ) as writer:
-            while group is not None and (count == 0 or size < shard_bytes):
-                count += len(group.records)
-                size += _write_group(writer, group)
-                group = next(groups, None)
-        yield FileEntry(path=relative, bytes=path.stat().st_size, rows=count, blake3=digest_file(path))
-        number += 1
+        return _Open(relative, open_shard(path))
+
+    def _end_shard(self) -> None:
+        if self._open is None:
+            return
+        shard, self._open = self._open, None
+        shard.writer.close()
+        path = self._root / shard.relative
+        size = path.stat().st_size
+        self.files.append(FileEntry(path=shard.relative, bytes=size, rows=shard.rows, blake3=digest_file(path)))
 
 
-def _write_group(writer: pq.ParquetWriter, group: _Group) -> int:
-    """Write one row group and let go of its rows; returns its size in memory."""
-    table = pa.Table.from_pylist(group.records, schema=SCHEMA)
-    writer.write_table(table, row_group_size=len(group.records))
-    group.records.clear()
-    return int(table.nbytes)
+def open_shard(path: Path) -> pq.ParquetWriter:
+    """A writer of the one form that shards have."""
+    return pq.ParquetWriter(
+        path, SCHEMA, compression=COMPRESSION, use_dictionary=False, write_page_checksum=True, write_statistics=False
+    )

@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import codecs
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import pyarrow as pa
-import pyarrow.parquet as pq
-
-from trackyard.acquire.mapping import DOCUMENT, ImportMapping
+from trackyard.acquire.importing.mapping import DOCUMENT, ImportMapping
 from trackyard.errors import DataError
 
 INVALID_JSON = "invalid JSON"
@@ -21,32 +19,73 @@ LINE_TOO_LONG = "line above 64 MB"
 
 MAX_LINE_BYTES = 64_000_000
 """Longest line that is read into memory."""
-BATCH_ROWS = 64
-"""Parquet rows decoded at a time."""
 
 
 class UnusableRecord(Exception):
-    """A record that cannot become a row. reason: the stable label it is counted under; detail: what was seen."""
+    """A record that cannot become a row. reason: the stable label it is counted under; detail: what was seen.
 
-    def __init__(self, reason: str, detail: str) -> None:
+    expected: it is left out on purpose, or its image was known to be lost; it does not count as bad.
+    """
+
+    def __init__(self, reason: str, detail: str, *, expected: bool = False) -> None:
         super().__init__(f"{reason}: {detail}")
-        self.reason, self.detail = reason, detail
+        self.reason, self.detail, self.expected = reason, detail, expected
 
 
 Record = dict[str, Any] | UnusableRecord
 """The fields of a record, or why it has none."""
 
 
-def read_records(path: Path, mapping: ImportMapping) -> Iterator[tuple[int, Record]]:
-    """Every record of the source with its number from 1 on (the line; for Parquet the row, for text the document).
+@dataclass(frozen=True, slots=True)
+class Only:
+    """Which records are wanted: those whose field passes the test. A record that is broken has the value None."""
 
+    field: str
+    test: Callable[[Any], bool]
+
+
+def read_records(
+    path: Path, mapping: ImportMapping, *, groups: range | None = None, only: Only | None = None
+) -> Iterator[tuple[int, Record]]:
+    """Every record of a file with its number from 1 on (the line; for Parquet the row, for text the document).
+
+    groups: the row groups of a Parquet file that are read; the numbers are those in the whole file.
     What is wrong with one record takes its place in the stream. DataError if the file itself cannot be read.
     """
-    if path.suffix == ".parquet":
-        return _parquet(path, mapping)
+    if mapping.suffix == ".parquet":
+        # Of the three formats, only this one costs an import of Arrow.
+        from trackyard.acquire.importing.tables import read_table
+
+        return read_table(path, mapping, groups=groups, only=only)
     if mapping.document_characters is not None:
         return enumerate(_documents(path, mapping.document_characters), start=1)
+    if only is not None:
+        return ((number, record) for number, record in _json_lines(path) if only.test(_value(record, only.field)))
     return _json_lines(path)
+
+
+def listed(path: Path, field: str, *, strict: bool = True) -> Iterator[Any]:
+    """Values of one field of a Parquet or JSONL file, in bounded memory.
+
+    strict: a record without the field is a DataError; otherwise its value is None.
+    """
+    if path.suffix == ".parquet":
+        from trackyard.acquire.importing.tables import read_column
+
+        yield from read_column(path, field)
+        return
+    for number, record in _json_lines(path):
+        if strict and (isinstance(record, UnusableRecord) or field not in record):
+            raise DataError(
+                what=f"{path} line {number} has no {field!r}",
+                why="what it should list would be missed",
+                fix="fetch the file again, and repeat the same command",
+            )
+        yield _value(record, field)
+
+
+def _value(record: Record, field: str) -> Any:
+    return None if isinstance(record, UnusableRecord) else record.get(field)
 
 
 def _lines(path: Path) -> Iterator[tuple[int, bytes | UnusableRecord]]:
@@ -111,28 +150,3 @@ def _lost(error: UnicodeDecodeError | UnusableRecord, line: int) -> UnusableReco
     if isinstance(error, UnusableRecord):
         return UnusableRecord(error.reason, f"line {line} of the text, {error.detail}")
     return UnusableRecord(INVALID_UTF8, f"line {line} of the text, {error}")
-
-
-def _parquet(path: Path, mapping: ImportMapping) -> Iterator[tuple[int, Record]]:
-    """Only the fields that the mapping names are decoded; page checksums are verified where the file has them."""
-    try:
-        with pq.ParquetFile(path, page_checksum_verification=True) as file:
-            columns = [name for name in file.schema_arrow.names if name in mapping.fields]
-            number = 0
-            for batch in file.iter_batches(batch_size=BATCH_ROWS, columns=columns, use_threads=False):
-                for position in range(batch.num_rows):
-                    number += 1
-                    yield number, _row_of(batch, position)
-    except (OSError, pa.ArrowException) as error:
-        raise DataError(
-            what=f"{path} cannot be read as Parquet: {error}",
-            why="its rows cannot be told apart from damage, so none is imported",
-            fix="fetch the file again, and repeat the same command",
-        ) from error
-
-
-def _row_of(batch: pa.RecordBatch, position: int) -> Record:
-    try:
-        return {name: batch.column(name)[position].as_py() for name in batch.schema.names}
-    except UnicodeDecodeError as error:
-        return UnusableRecord(INVALID_UTF8, str(error))

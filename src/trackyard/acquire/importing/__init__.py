@@ -1,0 +1,1 @@
+"""Records of tables and texts become rows, by a mapping file."""
