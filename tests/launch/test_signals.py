@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import signal
 import subprocess
@@ -11,7 +12,7 @@ from collections.abc import Iterator
 import pytest
 
 from trackyard.errors import TrackyardError
-from trackyard.launch.signals import STOP_SIGNALS, stop_error, stop_flag
+from trackyard.launch.signals import STOP_SIGNALS, stop_error, stop_flag, stop_interrupt
 
 
 @pytest.fixture(autouse=True)
@@ -113,3 +114,57 @@ def test_two_signals_at_once_leave_no_noise_and_the_exit_code() -> None:
     done = subprocess.run([sys.executable, "-c", BOTH_AT_ONCE], capture_output=True, text=True, check=False)
     assert (done.returncode, done.stderr) == (75, "")
     assert done.stdout.startswith("stopped by SIG")
+
+
+@pytest.mark.parametrize("number", STOP_SIGNALS)
+@pytest.mark.parametrize("interrupt", [signal.default_int_handler, signal.SIG_IGN])
+def test_a_stop_signal_interrupts_once_even_where_interrupts_are_ignored(
+    number: signal.Signals, interrupt: object
+) -> None:
+    earlier = signal.signal(signal.SIGINT, interrupt)  # type: ignore[arg-type]
+    cleaned = []
+
+    def block() -> None:
+        with stop_interrupt() as stopped:
+            try:
+                _send(number)
+                cleaned.append("the end of the block")
+            finally:
+                _send(*STOP_SIGNALS)  # the second one does not disturb what is put in order
+                cleaned.append(stopped.name)
+
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            block()
+    finally:
+        signal.signal(signal.SIGINT, earlier)
+    assert cleaned == [number.name]
+    _send(*STOP_SIGNALS)
+
+
+def test_an_event_loop_ends_its_tasks_in_order() -> None:
+    ended = []
+
+    async def task() -> None:
+        try:
+            await asyncio.sleep(20)
+        finally:
+            await asyncio.sleep(0)
+            ended.append("in order")
+
+    async def work() -> None:
+        async with asyncio.TaskGroup() as group:
+            group.create_task(task())
+            asyncio.get_running_loop().call_later(0.01, os.kill, os.getpid(), signal.SIGTERM)
+
+    with pytest.raises(KeyboardInterrupt), stop_interrupt():
+        asyncio.run(work())
+    assert ended == ["in order"]
+
+
+def test_without_a_signal_an_interrupt_is_an_interrupt() -> None:
+    before = _handled()
+    with stop_interrupt() as stopped:
+        pass
+    assert _handled() == before
+    assert not stopped()

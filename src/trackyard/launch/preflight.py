@@ -1,0 +1,116 @@
+"""Checks before work begins: each is a row that passed, failed or was skipped for a stated reason; no row is lost.
+
+Source: pile-ffn spec section 12.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Literal
+
+from trackyard.errors import TrackyardError
+
+SCHEMA = "trackyard-preflight/1"
+State = Literal["passed", "failed", "skipped"]
+
+
+class Skipped(Exception):
+    """Raised by a check that does not apply; the message says why."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Seen:
+    """What a check found. examined: how many things it looked at; none is a failure. fetched: bytes it downloaded."""
+
+    detail: str
+    examined: int
+    fetched: int = 0
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Check:
+    """One check. run: returns what it saw, raises Skipped, or raises TrackyardError with the remedy."""
+
+    name: str
+    run: Callable[[], Seen]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Row:
+    """The outcome of one check. why, fix: of a failure."""
+
+    name: str
+    state: State
+    detail: str
+    examined: int
+    fetched: int
+    seconds: float
+    why: str = ""
+    fix: str = ""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Report:
+    """Rows in the order of the checks. ok: every check ran or does not apply, none failed, and one at least passed."""
+
+    rows: tuple[Row, ...]
+
+    def count(self, state: State) -> int:
+        return sum(row.state == state for row in self.rows)
+
+    @property
+    def ok(self) -> bool:
+        return self.count("failed") == 0 and self.count("passed") > 0
+
+    @property
+    def fetched(self) -> int:
+        return sum(row.fetched for row in self.rows)
+
+
+def run_checks(checks: Iterable[Check], *, progress: Callable[[Row], None] | None = None) -> Report:
+    """Run every check, also after one has failed, so that one reading names everything that is wrong."""
+    rows = []
+    for check in checks:
+        row = _row(check)
+        rows.append(row)
+        if progress is not None:
+            progress(row)
+    return Report(rows=tuple(rows))
+
+
+def _row(check: Check) -> Row:
+    started = time.monotonic()
+    try:
+        seen = check.run()
+    except Skipped as reason:
+        return _ended(check, "skipped", str(reason), started)
+    except TrackyardError as error:
+        return _ended(check, "failed", error.what, started, why=error.why, fix=error.fix)
+    if seen.examined == 0:
+        return _ended(
+            check,
+            "failed",
+            f"nothing was examined: {seen.detail}",
+            started,
+            why="a check that looked at nothing proves nothing",
+            fix="correct what the check is told to look at",
+        )
+    return _ended(check, "passed", seen.detail, started, examined=seen.examined, fetched=seen.fetched)
+
+
+def _ended(
+    check: Check, state: State, detail: str, started: float,
+    *, examined: int = 0, fetched: int = 0, why: str = "", fix: str = "",
+) -> Row:  # fmt: skip
+    return Row(
+        name=check.name,
+        state=state,
+        detail=detail,
+        examined=examined,
+        fetched=fetched,
+        seconds=round(time.monotonic() - started, 3),
+        why=why,
+        fix=fix,
+    )

@@ -1,0 +1,1 @@
+"""The Pile-FFN study: what happens to Pythia when its feed-forward weights are made monotone."""

@@ -1,0 +1,59 @@
+"""Rows of checks: none is lost, a failure does not hide the next, and looking at nothing is a failure."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from trackyard.errors import EnvironmentLacking
+from trackyard.launch.preflight import Check, Report, Row, Seen, Skipped, run_checks
+
+
+def passes() -> Seen:
+    return Seen(detail="looked", examined=3, fetched=10)
+
+
+def fails() -> Seen:
+    raise EnvironmentLacking(what="no room", why="it would not fit", fix="free some")
+
+
+def skips() -> Seen:
+    raise Skipped("no gated model is configured")
+
+
+def sees_nothing() -> Seen:
+    return Seen(detail="an empty list", examined=0)
+
+
+KINDS = {"passed": passes, "failed": fails, "skipped": skips, "nothing": sees_nothing}
+
+
+@given(st.lists(st.sampled_from(sorted(KINDS)), max_size=8))
+def test_every_check_is_a_row_and_totals_add_up(kinds: list[str]) -> None:
+    seen: list[Row] = []
+    checks = [Check(name=f"{number} {kind}", run=KINDS[kind]) for number, kind in enumerate(kinds)]
+    report = run_checks(checks, progress=seen.append)
+    assert [row.name for row in report.rows] == [check.name for check in checks]
+    assert list(report.rows) == seen
+    assert sum(report.count(state) for state in ("passed", "failed", "skipped")) == len(kinds)
+    assert report.count("failed") == kinds.count("failed") + kinds.count("nothing")
+    assert report.ok == ("passed" in kinds and "failed" not in kinds and "nothing" not in kinds)
+    assert report.fetched == 10 * kinds.count("passed")
+
+
+def test_a_failure_keeps_its_remedy() -> None:
+    (row,) = run_checks([Check(name="disk", run=fails)]).rows
+    assert (row.state, row.detail, row.why, row.fix) == ("failed", "no room", "it would not fit", "free some")
+
+
+def test_a_defect_is_not_a_row() -> None:
+    def defect() -> Seen:
+        raise KeyError("x")
+
+    with pytest.raises(KeyError):
+        run_checks([Check(name="defect", run=defect)])
+
+
+def test_no_rows_prove_nothing() -> None:
+    assert not Report(rows=()).ok
