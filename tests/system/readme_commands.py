@@ -4,11 +4,14 @@ from __future__ import annotations
 
 _DEMO = "tests/system/test_demo.py"
 _HERE = "tests/test_readme.py"
+_GUIDE = "tests/system/test_data_guide.py"
 
 EXECUTED_BY: dict[str, str] = {
     "make demo": f"{_DEMO}::test_demo",
     "make test": f"{_HERE}::test_ci_runs_the_tests",
     "trackyard plan stage1": f"{_HERE}::test_the_plan",
+    "trackyard data plan stage1": f"{_GUIDE}::test_from_an_empty_disk_to_a_verified_snapshot",
+    "trackyard data fetch stage1 --dry-run": f"{_GUIDE}::test_from_an_empty_disk_to_a_verified_snapshot",
     "trackyard params": f"{_HERE}::test_the_parameters",
     "trackyard data verify": f"{_HERE}::test_the_data_are_proved",
     "trackyard data import examples/import/mmmu_pro.yaml --base ~/my-data --target data/mini": (

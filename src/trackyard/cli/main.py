@@ -7,8 +7,9 @@ import sys
 
 import typer
 
-from trackyard.cli import data, lineage, params, plan, record, run, table, ui
-from trackyard.errors import EXIT_STOPPED_EARLY, TrackyardError
+from trackyard.cli import catalog, data, lineage, params, plan, record, run, table, ui
+from trackyard.cli.printing import tell
+from trackyard.errors import TrackyardError
 
 _DISK = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
 """What a file system answers that is full or read-only, at whatever line of a command."""
@@ -20,6 +21,7 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
+app.add_typer(catalog.app, name="catalog")
 app.add_typer(data.app, name="data")
 app.add_typer(record.app, name="record")
 app.add_typer(lineage.app, name="lineage")
@@ -49,6 +51,5 @@ def main() -> None:
 
 
 def _end(error: TrackyardError) -> None:
-    label = "stopped" if error.exit_code == EXIT_STOPPED_EARLY else "error"
-    sys.stderr.write(f"{label}: {type(error).__name__}\n{error}\n")
+    tell(error)
     sys.exit(error.exit_code)

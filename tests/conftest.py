@@ -1,0 +1,22 @@
+"""What holds for every test."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+
+from hypothesis import settings
+
+# How long an example takes says something about the machine, not about the code.
+settings.register_profile("trackyard", deadline=None)
+settings.load_profile("trackyard")
+
+# huggingface_hub reads these once, when it is imported. Tests of fetching name their loopback hub; no other hub exists
+# for them, so a call that was not meant fails at once. Commands that train are started with HF_HUB_OFFLINE=1.
+for variable in ("HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE", "HF_TOKEN"):
+    os.environ.pop(variable, None)
+os.environ["HF_ENDPOINT"] = "http://127.0.0.1:9"
+
+# What verifications remember (trackyard.acquire.files.stat_cache) goes nowhere near the user's own; removed at the end.
+_CACHE = tempfile.TemporaryDirectory(prefix="trackyard-tests-")
+os.environ["XDG_CACHE_HOME"] = _CACHE.name
