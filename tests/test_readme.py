@@ -120,7 +120,7 @@ def test_ci_runs_the_tests() -> None:
 
 @pytest.mark.system
 def test_the_plan(shell: Shell) -> None:
-    text = shell(command("plan"))
+    text = shell(command("trackyard plan"))
     for word in ("pixmo-cap", "realised %", "epochs", f"{STAGE1_STEPS} steps of {PACKS} packs", "padding"):
         assert word in text
 

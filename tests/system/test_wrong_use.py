@@ -100,9 +100,12 @@ def test_processes_that_do_not_divide_the_batch(bare: Repository) -> None:
 def test_missing_snapshot(bare: Repository, copy_of: MakeCopy) -> None:
     repository = copy_of(bare)
     shutil.rmtree(repository.path / "data")
-    parts = repository.trackyard("data", "verify", "data/mini").error(1, "DataError")
-    assert parts["what"] == "there is no snapshot in data/mini"
-    assert parts["fix"] == "dvc pull data.dvc"
+    ended = repository.trackyard("data", "verify", "data/mini")
+    assert ended.code == 1
+    wrong, repair, last = ended.out.splitlines()
+    assert wrong.split(maxsplit=1) == ["wrong", "there is no snapshot in data/mini"]
+    assert repair.strip() == "dvc pull data.dvc"
+    assert last == "stopped: data/mini: zero objects examined"
 
 
 def test_truncated_shard(bare: Repository, copy_of: MakeCopy) -> None:
@@ -110,9 +113,15 @@ def test_truncated_shard(bare: Repository, copy_of: MakeCopy) -> None:
     shard = repository.path / "data/mini/tulu/train/part-00000.parquet"
     size = shard.stat().st_size
     os.truncate(shard, size - 100)
-    parts = repository.trackyard("data", "verify", "data/mini").error(1, "DataError")
-    assert f"{shard.relative_to(repository.path)}: {size - 100} bytes, expected {size}" in parts["what"]
-    assert parts["fix"] == RESTORE
+    ended = repository.trackyard("data", "verify", "data/mini")
+    assert ended.code == 1
+    name = str(shard.relative_to(repository.path))
+    wrong, repair, last = ended.out.splitlines()
+    assert wrong.split()[:2] == ["wrong", f"{name}:"]
+    assert f"({size - 100} bytes)" in wrong
+    assert f"({size} bytes)" in wrong
+    assert repair.strip() == f"rm -f {name} && dvc pull {name}"
+    assert last.startswith("stopped: 7 datasets")
 
 
 def test_a_flipped_byte_is_found_before_training(bare: Repository, copy_of: MakeCopy) -> None:
