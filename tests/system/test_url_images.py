@@ -39,7 +39,7 @@ BROKEN = 6_000
 SHARD = 1024
 PARAMETERS = UrlImageParameters(
     limits=FetchLimits(
-        connect_s=4, stall_s=4, total_s=4, max_bytes=MAX_BYTES, retries=1, backoff_s=0.1, per_host=256, in_flight=256
+        connect_s=2, stall_s=2, total_s=6, max_bytes=MAX_BYTES, retries=1, backoff_s=0.1, per_host=256, in_flight=256
     ),
     urls_per_shard=SHARD,
     workers=2,
