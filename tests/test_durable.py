@@ -181,6 +181,8 @@ def test_sweep_removes_partials_only_and_says_which(tmp_path: Path) -> None:
     (tmp_path / f"{TEMPORARY}step.2").mkdir()
     (tmp_path / f"{TEMPORARY}step.2" / "a").write_text("x")
     (tmp_path / "kept").write_text("x")
+    assert [path.name for path in sweep(tmp_path, "step")] == [f"{TEMPORARY}step.2"]
+    (tmp_path / f"{TEMPORARY}step.2").mkdir()
     assert [path.name for path in sweep(tmp_path)] == [f"{TEMPORARY}file.1", f"{TEMPORARY}step.2"]
     assert _names(tmp_path) == ["kept"]
     assert sweep(tmp_path) == []

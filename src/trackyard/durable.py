@@ -74,12 +74,13 @@ def atomic_directory(path: Path) -> Iterator[Path]:
     fsync_directory(path.parent)
 
 
-def sweep(directory: Path) -> list[Path]:
+def sweep(directory: Path, name: str = "") -> list[Path]:
     """Remove what killed processes left unfinished directly below `directory`; returns what was removed.
 
-    The caller holds the lock of whatever writes there: a living writer's partial files look the same.
+    name: only of things whose final name begins so. The caller holds the lock of whatever writes there: a living
+    writer's partial files look the same.
     """
-    left = sorted(directory.glob(f"{TEMPORARY}*")) if directory.is_dir() else []
+    left = sorted(path for path in directory.glob(f"{TEMPORARY}*") if path.name.startswith(f"{TEMPORARY}{name}"))
     for path in left:
         if path.is_dir():
             shutil.rmtree(path)

@@ -26,6 +26,7 @@ from tests.nine_fixture import NineTree, build
 from trackyard.acquire.staging import transfer
 from trackyard.acquire.staging.plan import StagingPlan, plan_staging
 from trackyard.acquire.staging.prove import prove_staged
+from trackyard.acquire.staging.records import record_folder
 from trackyard.acquire.staging.roots import Roots
 from trackyard.acquire.staging.sync import run_sync, sync_actions
 from trackyard.errors import ConfigError, EnvironmentLacking, StoppedEarly, TrackyardError
@@ -375,6 +376,24 @@ def test_killed_five_times_at_random_then_complete(tree: NineTree, target: Roots
     assert again.stdout.split()[1:] == ["True", "0"]
     assert prove_staged(tree.entries, target, all=True).ok
     assert tree.state() == before
+    assert not [path for path in target.molmo.parent.rglob(".partial-*") if path.is_file()]
+
+
+@rsync
+@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize("finished", [False, True], ids=["unfinished", "finished"])
+def test_what_a_kill_between_writing_and_naming_left_is_removed(
+    tree: NineTree, target: Roots, mode: str, finished: bool
+) -> None:
+    if finished:
+        assert _sync(tree, target, mode).ok
+    torn = [record_folder(target, "st_qa", mode) / ".partial-files.json.7.7"]
+    if mode == "rewrite" and not finished:
+        torn += [root / transfer.INCOMING / ".partial-list-9" for root in (target.hf_home, target.molmo)]
+    for path in torn:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text("torn")
+    assert _sync(tree, target, mode).ok
     assert not [path for path in target.molmo.parent.rglob(".partial-*") if path.is_file()]
 
 

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from trackyard.acquire.files.manifest import NAME as RECORD
 from trackyard.acquire.files.manifest import FileDigest, FileManifest
 from trackyard.acquire.staging.closure import EntryClosure
 from trackyard.acquire.staging.journal import Journal
@@ -110,6 +111,7 @@ def run_embed(task: EmbedTask, source: Roots, watch: Watch) -> Staged:
     copied: list[FileDigest] = []
     if task.journal is None:
         raise ValueError("a task that was made without `write` is not run")
+    sweep(task.folder, RECORD)
     if task.pending or not task.recorded:
         for folder in {(task.folder / shard.path).parent for shard in task.pending}:
             sweep(folder)

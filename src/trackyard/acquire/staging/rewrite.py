@@ -14,6 +14,7 @@ from typing import Any
 
 import pyarrow as pa
 
+from trackyard.acquire.files.manifest import NAME as RECORD
 from trackyard.acquire.files.manifest import FileDigest, FileManifest
 from trackyard.acquire.staging.caches import STATE
 from trackyard.acquire.staging.closure import EntryClosure, FileFact
@@ -29,7 +30,7 @@ from trackyard.acquire.staging.tables import arrow_batches
 from trackyard.acquire.staging.transfer import Copier, Copy
 from trackyard.acquire.staging.work import Watch
 from trackyard.digest import digest_file, digest_json
-from trackyard.durable import TEMPORARY, fsync_directory, fsync_file, write_atomic
+from trackyard.durable import TEMPORARY, fsync_directory, fsync_file, sweep, write_atomic
 from trackyard.errors import DataError
 from trackyard.runner import Runner
 
@@ -151,7 +152,9 @@ def is_finished(task: RewriteTask, target: Roots) -> bool:
 
 def run_rewrite(task: RewriteTask, source: Roots, target: Roots, runner: Runner, watch: Watch) -> Staged:
     """Copy and rewrite what is not there, then write the record. A second run after it copies nothing."""
+    sweep(task.folder, RECORD)
     if is_finished(task, target):
+        sweep(task.folder)  # a journal that its record has outlived
         record = read_record(target, task.name, "rewrite")
         return Staged(listed={file.path: file.bytes for file in record.files} if record else {})
     older = read_record(target, task.name, "rewrite")
@@ -166,6 +169,7 @@ def run_rewrite(task: RewriteTask, source: Roots, target: Roots, runner: Runner,
             copier.copied_files, copier.copied_bytes = copier.copied_files + 1, copier.copied_bytes + digest.bytes
     fingerprint = digest_json([journal.done[one.path].blake3 for one in task.rewrites])
     for one in task.states:
+        sweep(one.dest.parent, one.dest.name)
         journal.add([_restated(one, fingerprint)])
     files = {file.path: file for file in older.files} if older else {}
     files |= {path: journal.done[path] for path in task.paths}

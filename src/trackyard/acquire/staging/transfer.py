@@ -17,7 +17,7 @@ from trackyard.acquire.files.manifest import FileDigest
 from trackyard.acquire.files.tree import digest_files
 from trackyard.acquire.staging.journal import Journal
 from trackyard.acquire.staging.work import Watch, in_streams
-from trackyard.durable import TEMPORARY, fsync_directory, fsync_file, write_atomic
+from trackyard.durable import TEMPORARY, fsync_directory, fsync_file, sweep, write_atomic
 from trackyard.errors import DataError, TrackyardError
 from trackyard.runner import Runner
 
@@ -64,6 +64,9 @@ class Copier:
         Raises DataError naming files that cannot be read or do not arrive, StoppedEarly between batches,
         EnvironmentLacking without rsync.
         """
+        roots = list(dict.fromkeys(copy.target for copy in copies))
+        for root in roots:
+            sweep(root / INCOMING)  # lists of names; what is partly copied lies there under its own name
         total = sum(copy.bytes for copy in copies)
         open_copies = [copy for copy in copies if not self._is_done(copy)]
         done = total - sum(copy.bytes for copy in open_copies)
@@ -73,7 +76,7 @@ class Copier:
             self._batch(batch)
             done += sum(copy.bytes for copy in batch)
             self.watch.tell(self.name, done, total)
-        for root in dict.fromkeys(copy.target for copy in copies):
+        for root in roots:
             _remove_empty(root / INCOMING)
 
     def _is_done(self, copy: Copy) -> bool:
