@@ -20,7 +20,7 @@ export PATH := $(BIN):$(PATH)
 export DVC_NO_ANALYTICS := 1
 export HF_HUB_OFFLINE := 1
 
-.PHONY: help setup demo test check ui
+.PHONY: help setup demo test check ui bench
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(firstword $(MAKEFILE_LIST)) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 12
@@ -63,3 +63,16 @@ check: setup ## lint, types, layers, secrets, pipelines and README
 
 ui: setup ## open the workbench in a browser
 	trackyard ui
+
+# Peers live in an environment of their own; nothing of it is ever imported by trackyard.
+PEERS := .venv-peers/.stamp-$(shell cat benchmarks/peers.txt | sha256sum | cut -c1-16)
+
+$(PEERS):
+	@rm -f .venv-peers/.stamp-*
+	@$(PYTHON) -m venv .venv-peers
+	@.venv-peers/bin/python -m pip install --quiet --disable-pip-version-check '$(TORCH)'
+	@.venv-peers/bin/python -m pip install --quiet --disable-pip-version-check --no-deps -r benchmarks/peers.txt
+	@touch $@
+
+bench: setup $(PEERS) ## measure beside the peers, one record each in benchmarks/results (on a quiet machine)
+	python -m benchmarks $(BENCHMARKS)
