@@ -65,7 +65,7 @@ def parse_parameters(cls: type[P], values: Any, *, where: str) -> P:
 def read_yaml(path: Path) -> dict[str, Any]:
     """Read a YAML mapping; ConfigError if the file is absent, unreadable or not a mapping."""
     try:
-        values = yaml.safe_load(path.read_text(encoding="utf-8"))
+        values = yaml.load(path.read_text(encoding="utf-8"), Loader=yaml.CSafeLoader)
     except FileNotFoundError as error:
         raise ConfigError(
             what=f"{path} does not exist",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,8 @@ from hypothesis import strategies as st
 
 from trackyard.errors import ConfigError, DataError
 from trackyard.plan import build
-from trackyard.plan.build import DatasetInput, PlanInputs, build_plan
+from trackyard.plan.build import LOCK, DatasetInput, PlanInputs, build_plan
+from trackyard.plan.compose import compose
 from trackyard.plan.mixture import MixtureParameters
 from trackyard.plan.packing import Budget
 from trackyard.plan.plan import ARRAYS, DOCUMENT, Plan
@@ -94,7 +96,7 @@ def test_every_input_changes_the_fingerprint(change: dict[str, Any], tmp_path: P
 
 def test_reuse_does_not_pack_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     first = build_plan(inputs=_inputs(), cache=tmp_path)
-    monkeypatch.setattr(build, "pack_stream", None)
+    monkeypatch.setattr(build, "compose", None)
     assert build_plan(inputs=_inputs(), cache=tmp_path).fingerprint == first.fingerprint
     shutil.rmtree(first.directory)
     with pytest.raises(TypeError):
@@ -110,17 +112,52 @@ def test_damaged_plan_is_not_reused(tmp_path: Path) -> None:
         build_plan(inputs=_inputs(), cache=tmp_path)
 
 
-def test_another_process_may_finish_the_same_plan_first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    finished = build_plan(inputs=_inputs(), cache=tmp_path / "other")
-    pack_all = build._pack_all
+def test_ranks_that_ask_at_once_build_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    built = []
 
-    def overtaken(*arguments: Any) -> Any:
-        shutil.copytree(finished.directory, tmp_path / "cache" / finished.directory.name)
-        return pack_all(*arguments)
+    def counted(*arguments: Any, **options: Any) -> Any:
+        built.append(1)
+        return compose(*arguments, **options)
 
-    monkeypatch.setattr(build, "_pack_all", overtaken)
-    assert build_plan(inputs=_inputs(), cache=tmp_path / "cache").fingerprint == finished.fingerprint
-    assert [path.name for path in (tmp_path / "cache").iterdir()] == [finished.directory.name]
+    monkeypatch.setattr(build, "compose", counted)
+    with ThreadPoolExecutor(4) as pool:
+        plans = list(pool.map(lambda _: build_plan(inputs=_inputs(steps=200), cache=tmp_path), range(4)))
+    assert len({plan.fingerprint for plan in plans}) == 1
+    assert len(built) == 1
+
+
+def test_what_a_killed_build_left_is_swept(tmp_path: Path) -> None:
+    """Of this plan; what another build left is the next one's of that name."""
+    name = build_plan(inputs=_inputs(), cache=tmp_path / "other").directory.name
+    mine, theirs = (tmp_path / "cache" / f".partial-{whose}.1.1" for whose in (name, "ffff"))
+    for left in (mine, theirs):
+        left.mkdir(parents=True)
+        (left / "rows.npy").write_bytes(b"half")
+    build_plan(inputs=_inputs(), cache=tmp_path / "cache")
+    assert sorted(path.name for path in (tmp_path / "cache").iterdir()) == sorted([LOCK, name, theirs.name])
+
+
+def test_failed_build_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(*arguments: Any, **options: Any) -> Any:
+        compose(*arguments, **options)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(build, "compose", broken)
+    with pytest.raises(KeyboardInterrupt):
+        build_plan(inputs=_inputs(), cache=tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == [LOCK]
+
+
+def test_repeats_are_limited_where_the_mixture_says_so(tmp_path: Path) -> None:
+    mixture = MixtureParameters(kind="fixed", ratios={"g": {"z": 0.5, "y": 0.5}}, max_epochs=2)
+    plan = build_plan(inputs=_inputs(mixture=mixture, steps=6), cache=tmp_path)
+    (cut,) = plan.summary["capped"]
+    assert (cut["dataset"], cut["asked_rate"]) == ("z", 0.5)
+    assert plan.summary["datasets"]["z"]["epochs"] <= 2
+    free = mixture.model_copy(update={"max_epochs": None})
+    plan = build_plan(inputs=_inputs(mixture=free, steps=6), cache=tmp_path)
+    assert plan.summary["datasets"]["z"]["epochs"] > 2
+    assert plan.summary["capped"] == []
 
 
 @settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -184,6 +221,8 @@ def test_summary(tmp_path: Path) -> None:
     assert totals["packs"] == 160
     assert totals["padding_fraction"] == pytest.approx(1 - totals["tokens"] / (160 * 2048))
     assert totals["rows_per_pack"] == pytest.approx(len(rows) / 160)
+    assert totals["fill"] == pytest.approx(1 - totals["padding_fraction"])
+    assert 0.9 < totals["share_of_bound"] <= 1
     assert totals["label_tokens"] == plan.step_table[:, 3].sum()
     for entry in summary["entries"]:
         mine = sum(dataset == entry["name"] for dataset, _, _ in rows)
@@ -192,6 +231,8 @@ def test_summary(tmp_path: Path) -> None:
         assert entry["row_share"] == pytest.approx(mine / len(rows))
         assert entry["epochs"] == pytest.approx(mine / len(_inputs().datasets[entry["name"]].rows))
         assert entry["difference"] == 0
+    for column in ("tokens", "visual_tokens"):
+        assert sum(entry[column] for entry in summary["entries"]) == totals[column]
     assert sum(entry["token_share"] for entry in summary["entries"]) == pytest.approx(1)
     assert summary["datasets"]["x"]["excluded"] == {"no label token": 2}
     assert (summary["missing"], summary["total_variation"]) == ([], 0)

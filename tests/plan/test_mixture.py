@@ -137,6 +137,26 @@ def test_seed_stage_1(missing: tuple[str, ...], expected: tuple[float, ...]) -> 
     assert [entry.group for entry in mixture.entries] == ["captions", "pointing", "pointing", "pointing", "text"]
 
 
+def test_report_stage_1() -> None:
+    """Groups .60, .30 and .10; inside pointing four entries in proportion to the square root of their rows (4.1)."""
+    rows = {"pixmo-cap": 710_000, "points": 90_000, "high": 10_000, "count": 40_000, "cosyn": 160_000, "tulu": 980_000}
+    groups = {
+        "captions": {"weight": 0.6, "entries": [{"dataset": "pixmo-cap"}]},
+        "pointing": {"weight": 0.3, "entries": [{"dataset": name} for name in ("points", "high", "count", "cosyn")]},
+        "text": {"weight": 0.1, "entries": [{"dataset": "tulu"}]},
+    }
+    parameters = _parameters(kind="hierarchical", groups=groups, reference_rows=rows)
+    assert _rates(rates(parameters, rows, strict=True)) == pytest.approx(
+        {"pixmo-cap": 0.6, "points": 0.09, "high": 0.03, "count": 0.06, "cosyn": 0.12, "tulu": 0.1}
+    )
+    # A group that is gone gives its weight to the others; an entry that is gone, to its group.
+    less = rates(parameters, _without(rows, "tulu", "high"), strict=False)
+    assert _rates(less) == pytest.approx(
+        {"pixmo-cap": 2 / 3, "points": 1 / 9, "high": 0.0, "count": 2 / 27, "cosyn": 4 / 27, "tulu": 0.0}
+    )
+    assert less.missing == ("high", "tulu")
+
+
 @pytest.mark.parametrize(
     ("values", "expected"),
     [
@@ -239,6 +259,19 @@ CAPTIONS = {
     "Molmo2-MultiImageQA": (45_000, 1.0, "rows", 1.513),
     "Molmo2-AskModelAnything": (43_000, 1.0, "rows", 1.479),
 }
+
+
+def test_captions_group_masses() -> None:
+    """s_i = sqrt(e_i) * r_i, as spec 4.6 prints them: rates are in their proportion."""
+    masses = dict(zip(CAPTIONS, (474.342, 435.890, 316.228, 266.458, 212.132, 207.364), strict=True))
+    for name, (rows, multiplier, size, _) in CAPTIONS.items():
+        effective = rows if size == "rows" else min(rows, int(size))
+        assert math.sqrt(effective) * multiplier == pytest.approx(masses[name], abs=5e-4)
+    entries = [{"dataset": d, "multiplier": r, "size": size} for d, (_, r, size, _) in CAPTIONS.items()]
+    sizes = {"rest": 1, **{name: rows for name, (rows, *_) in CAPTIONS.items()}}
+    got = _rates(rates(_with_rest("captions_long_qa", entries), sizes, strict=True))
+    for name, mass in masses.items():
+        assert got[name] == pytest.approx(0.15 / 1.1 * mass / sum(masses.values()), rel=1e-5)
 
 
 def test_captions_group() -> None:

@@ -49,7 +49,15 @@ def test_contents(plan: Plan) -> None:
     assert all(isinstance(row, PlannedRow) and row.dataset == "only" and row.row in (4, 9) for row in pack)
     assert again.step_table.sum(axis=0)[4] == len(again.rows) == again.offsets[-1]
     assert isinstance(again.rows, np.memmap)
+    assert sum(array.dtype.itemsize for array in (again.rows, again.epochs)) == 6
     assert [row["name"] for row in describe(again)] == ["only"]
+
+
+def test_rows_between_are_those_of_the_packs(plan: Plan) -> None:
+    dataset, row, epoch = plan.rows_between(0, len(plan.rows))
+    assert [PlannedRow(plan.datasets[k], *numbers) for k, *numbers in zip(dataset, row, epoch, strict=True)] == [
+        planned for step in range(3) for slot in range(2) for planned in plan.pack(step, slot)
+    ]
 
 
 @pytest.mark.parametrize(("step", "slot"), [(3, 0), (0, 2), (-1, 0), (0, -1)])
@@ -87,10 +95,18 @@ def test_edited_document_is_refused(plan: Plan, key: str) -> None:
         Plan.open(plan.directory)
 
 
+def test_edited_summary_is_refused(plan: Plan) -> None:
+    document = json.loads((plan.directory / DOCUMENT).read_text())
+    document["summary"]["totals"]["tokens"] += 1
+    (plan.directory / DOCUMENT).write_text(json.dumps(document))
+    with pytest.raises(DataError, match="summary it was written with"):
+        Plan.open(plan.directory)
+
+
 def test_other_schema_is_refused(plan: Plan) -> None:
     document = json.loads((plan.directory / DOCUMENT).read_text())
-    (plan.directory / DOCUMENT).write_text(json.dumps({**document, "schema": "trackyard-plan/2"}))
-    with pytest.raises(DataError, match="trackyard-plan/2"):
+    (plan.directory / DOCUMENT).write_text(json.dumps({**document, "schema": "trackyard-plan/1"}))
+    with pytest.raises(DataError, match="trackyard-plan/1"):
         Plan.open(plan.directory)
 
 

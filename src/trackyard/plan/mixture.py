@@ -11,65 +11,18 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Literal
 
-from pydantic import Field, model_validator
-
 from trackyard.errors import ConfigError
-from trackyard.parameters import Parameters
+from trackyard.plan.mixture_parameters import (
+    EntryParameters,
+    GroupParameters,
+    MixtureParameters,
+    require_known_weights,
+)
+
+__all__ = ["EntryParameters", "GroupParameters", "Mixture", "MixtureEntry", "MixtureParameters", "rates"]
 
 FLAT_GROUP = "all"
 """The one group of the flat kinds."""
-
-
-class EntryParameters(Parameters):
-    """One entry of a hierarchical group; its mass is `multiplier * sqrt(e)`.
-
-    size: how e follows from the number of rows n. "rows": n; a whole number: min(n, size), a cap;
-    a fraction below 1: n * size; "none": 1, the multiplier alone decides.
-    dataset: several names make one entry whose mass is divided in proportion to their rows.
-    name: only where two entries draw from one dataset.
-    """
-
-    dataset: str | tuple[str, ...]
-    multiplier: float = 1.0
-    size: int | float | Literal["rows", "none"] = "rows"
-    name: str | None = None
-
-
-class GroupParameters(Parameters):
-    """Entries that share one weight. Weights need not add up to 1."""
-
-    weight: float
-    entries: tuple[EntryParameters, ...]
-
-
-class MixtureParameters(Parameters):
-    """What to draw from.
-
-    kind: fixed takes `ratios` (group -> dataset -> ratio, adding up to 1), hierarchical takes `groups`; sqrt,
-    proportional and temperature (rate ~ n^(1/temperature)) take every dataset there is.
-    reference_rows: rows of the complete datasets, by name. The reference rates are computed with them, so they are
-    needed for a dataset that is absent and whose rate depends on its size.
-    """
-
-    kind: Literal["fixed", "sqrt", "proportional", "temperature", "hierarchical"]
-    ratios: dict[str, dict[str, float]] = Field(default={})
-    groups: dict[str, GroupParameters] = Field(default={})
-    temperature: float | None = None
-    reference_rows: dict[str, int] = Field(default={})
-
-    @model_validator(mode="after")
-    def _check(self) -> MixtureParameters:
-        wanted = {"fixed": "ratios", "hierarchical": "groups", "temperature": "temperature"}.get(self.kind)
-        for field in ("ratios", "groups", "temperature"):
-            if bool(getattr(self, field)) != (field == wanted):
-                state = f"without {field}" if field == wanted else f"with {field}"
-                raise ConfigError(
-                    what=f"mixture of kind {self.kind!r} {state}",
-                    why="the rates would not be the ones that the configuration seems to ask for",
-                    fix=f"give {wanted or 'neither ratios, groups nor temperature'} for kind {self.kind!r}",
-                )
-        _check_numbers(self)
-        return self
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -114,11 +67,12 @@ def rates(parameters: MixtureParameters, sizes: Mapping[str, int], *, strict: bo
 
     sizes: usable rows per dataset; one that is absent or has no rows is missing. A missing entry's mass goes to its own
     group, and the weight of a group without entries to the other groups, both in proportion (spec 4.4).
-    Raises ConfigError if `strict` and something is missing, if nothing is left, or if a reference rate needs rows that
-    nobody stated.
+    Raises ConfigError if `strict` and something is missing, if nothing is left, if a reference rate needs rows that
+    nobody stated, or if a loss weight is given to a dataset that is not drawn from.
     """
     present = {name: rows for name, rows in sizes.items() if rows > 0}
     terms = _terms(parameters, present)
+    require_known_weights(parameters, {dataset for term in terms for _, dataset in term.names})
     names = [(name, dataset, term.group) for term in terms for name, dataset in term.names]
     repeated = [name for name, count in Counter(name for name, _, _ in names).items() if count > 1]
     if repeated:
@@ -227,30 +181,3 @@ def _masses(term: _Term, members: list[tuple[str, str]], rows: Mapping[str, int]
     root = math.sqrt(effective) if term.exponent == 0.5 else effective**term.exponent
     mass = term.multiplier * root
     return {name: mass * rows[dataset] / total for name, dataset in members}
-
-
-def _check_numbers(parameters: MixtureParameters) -> None:
-    """Every weight, ratio, multiplier, size and row count is positive; ratios add up; caps are whole."""
-    numbers = [(f"reference_rows.{name}", float(rows)) for name, rows in parameters.reference_rows.items()]
-    if parameters.temperature is not None:
-        numbers.append(("temperature", parameters.temperature))
-    for group, ratios in parameters.ratios.items():
-        numbers += [(f"ratios.{group}.{name}", ratio) for name, ratio in ratios.items()]
-    for group, body in parameters.groups.items():
-        numbers.append((f"groups.{group}.weight", body.weight))
-        numbers += [(f"groups.{group}: multiplier of {e.dataset}", e.multiplier) for e in body.entries]
-        numbers += [
-            (f"groups.{group}: size of {e.dataset}", e.size) for e in body.entries if not isinstance(e.size, str)
-        ]
-    wrong = [f"{name}={value:g}" for name, value in numbers if value <= 0]
-    wrong += [f"{name}={value:g}" for name, value in numbers if ": size of" in name and value > 1 and value % 1]
-    wrong += [f"groups.{group} has no entries" for group, body in parameters.groups.items() if not body.entries]
-    if parameters.ratios:
-        total = math.fsum(ratio for ratios in parameters.ratios.values() for ratio in ratios.values())
-        wrong += [f"ratios add up to {total:g}"] if abs(total - 1) > 1e-6 else []
-    if wrong:
-        raise ConfigError(
-            what=f"mixture: {'; '.join(wrong)}",
-            why="a rate that is not positive, or ratios that do not add up to 1, draw something else than was meant",
-            fix="leave out what should not be drawn; make numbers positive, caps whole, and fixed ratios add up to 1",
-        )

@@ -3,13 +3,17 @@
 Source: molmo2 spec section 9. Two things differ from the release's solver, both in favour of fill: rows are packed by
 exact lengths, not lengths rounded up to 32 tokens; and every pack contains the most valuable row of the pool. Without
 the second, awkward rows pile up in the pool: on the seeded trace of the packing benchmark fill is 0.87 without it and
-0.925 with it, where the bound is 0.930.
+0.925 with it, where the bound is 0.930. The loops are in `solver`, which is imported when something is packed.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
 
 from trackyard.errors import ConfigError
 
@@ -17,10 +21,12 @@ POOL = 48
 """Rows that the packer chooses from, as in the release."""
 IMAGE_WEIGHT = 30
 """Tokens that one image input is worth in the objective; stage 1 uses 1."""
-SMALL = 12
-"""Pools up to this many rows are solved exactly."""
 NODES = 300
-"""Subsets looked at per pack in larger pools; 3,000 raise fill by 0.003 and take three times as long."""
+"""Subsets looked at per pack in pools above `solver.SMALL` rows; 3,000 raise fill by 0.003 and take far longer."""
+
+Int64s = NDArray[np.int64]
+Rows = NDArray[np.void]
+"""Structured array with fields `tokens` and `inputs`, and whatever else travels with a row."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -38,14 +44,18 @@ class Budget:
                 fix="set the sequence length to at least 1 and the input limit to at least 0",
             )
 
-    def require_fit(self, tokens: int, inputs: int, *, row: str) -> None:
-        """ConfigError unless a row of this length fits a pack of its own."""
-        if not (1 <= tokens <= self.tokens and 0 <= inputs <= self.inputs):
-            raise ConfigError(
-                what=f"{row} has {tokens} tokens and {inputs} inputs; a pack takes {self.tokens} and {self.inputs}",
-                why="a row is never cut inside the packer, where nobody would see it",
-                fix="raise max_tokens and max_inputs of the stage, or leave the row out of the snapshot",
-            )
+    def too_large(self, tokens: NDArray[Any], inputs: NDArray[Any]) -> Int64s:
+        """Positions of the rows, given by aligned arrays of lengths, that fit no pack."""
+        wrong = (tokens > self.tokens) | (tokens < 1) | (inputs > self.inputs) | (inputs < 0)
+        return np.flatnonzero(wrong)
+
+    def refusal(self, tokens: int, inputs: int, *, row: str) -> ConfigError:
+        """The error for a row of such lengths; row: its name for people."""
+        return ConfigError(
+            what=f"{row} has {tokens} tokens and {inputs} inputs; a pack takes {self.tokens} and {self.inputs}",
+            why="a row is never cut inside the packer, where nobody would see it",
+            fix="raise max_tokens and max_inputs of the stage, or leave the row out of the snapshot",
+        )
 
 
 def best_subset(
@@ -63,117 +73,67 @@ def best_subset(
     first bin of first-fit decreasing, so the result is never worth less. Ties go to the subset found first.
     Every row must fit a pack of its own. with_heaviest: only subsets that contain the most valuable row.
     """
-    order = _decreasing(tokens, inputs, image_weight)
-    size = len(order)
-    t = [tokens[k] for k in order]
-    i = [inputs[k] for k in order]
-    tokens_left, inputs_left = [0] * (size + 1), [0] * (size + 1)  # sums over k..size-1: the bound of what can be added
-    for k in range(size - 1, -1, -1):
-        tokens_left[k] = tokens_left[k + 1] + t[k]
-        inputs_left[k] = inputs_left[k + 1] + i[k]
-    limit = 1 << SMALL if size <= SMALL else max(nodes, size)
-    room_t, room_i, value, best, seen = budget.tokens, budget.inputs, 0, 0, 0
-    chosen: list[int] = []
-    found: list[int] = []
-    k = 0
-    while seen < limit:
-        useful = k < size and not (with_heaviest and k > 0 and not chosen)
-        if useful:
-            more_t, more_i = tokens_left[k], inputs_left[k]
-            bound = (more_t if more_t < room_t else room_t) + image_weight * (more_i if more_i < room_i else room_i)
-            useful = value + bound > best
-        if useful:
-            if t[k] <= room_t and i[k] <= room_i:
-                seen += 1
-                chosen.append(k)
-                room_t -= t[k]
-                room_i -= i[k]
-                value += t[k] + image_weight * i[k]
-                if value > best:
-                    best, found = value, chosen.copy()
-        elif chosen:
-            k = chosen.pop()  # nothing better along this path: go on as if row k had not been taken
-            room_t += t[k]
-            room_i += i[k]
-            value -= t[k] + image_weight * i[k]
-        else:
-            break
-        k += 1
-    return sorted(order[k] for k in found)
+    from trackyard.plan import solver
+
+    t, i, order = _pool(tokens, inputs, image_weight)
+    found = np.empty(len(t), np.int64)
+    count = solver.best(t, i, len(t), image_weight, budget.tokens, budget.inputs, with_heaviest, nodes, found)
+    return sorted(order[found[:count]].tolist())
 
 
 def first_fit_decreasing(
     tokens: Sequence[int], inputs: Sequence[int], *, budget: Budget, image_weight: int = IMAGE_WEIGHT
 ) -> list[list[int]]:
     """Bins of positions: rows by decreasing value, each into the first bin with room. Every row must fit a bin."""
-    bins: list[list[int]] = []
-    rooms: list[tuple[int, int]] = []
-    for k in _decreasing(tokens, inputs, image_weight):
-        for number, (room_t, room_i) in enumerate(rooms):
-            if tokens[k] <= room_t and inputs[k] <= room_i:
-                bins[number].append(k)
-                rooms[number] = (room_t - tokens[k], room_i - inputs[k])
-                break
-        else:
-            bins.append([k])
-            rooms.append((budget.tokens - tokens[k], budget.inputs - inputs[k]))
-    return [sorted(members) for members in bins]
+    from trackyard.plan import solver
+
+    t, i, order = _pool(tokens, inputs, image_weight)
+    bins = np.empty(len(t), np.int64)
+    count = solver.first_fit(t, i, len(t), budget.tokens, budget.inputs, bins)
+    return [sorted(order[bins == number].tolist()) for number in range(count)]
 
 
-def _decreasing(tokens: Sequence[int], inputs: Sequence[int], image_weight: int) -> list[int]:
-    return sorted(range(len(tokens)), key=lambda k: (-tokens[k] - image_weight * inputs[k], k))
+def _pool(tokens: Sequence[int], inputs: Sequence[int], image_weight: int) -> tuple[Int64s, Int64s, Int64s]:
+    """Lengths by decreasing value, earlier rows first among equals, and the position of each."""
+    t, i = np.asarray(tokens, dtype=np.int64), np.asarray(inputs, dtype=np.int64)
+    order = np.argsort(-t - image_weight * i, kind="stable")
+    return t[order], i[order], order
 
 
 def pack_stream(
-    draws: Iterator[tuple[int, int]],
+    blocks: Iterable[Rows],
     *,
     budget: Budget,
     total: int,
     image_weight: int = IMAGE_WEIGHT,
     pool: int = POOL,
-) -> Iterator[list[int]]:
-    """Yield exactly `total` packs, each a non-empty ascending list of draw numbers.
+) -> Iterator[tuple[Rows, Int64s]]:
+    """Yield exactly `total` packs, none empty, some at a time: their rows one after the other, and rows per pack.
 
-    draws: (tokens, inputs) of draw 0, 1, …, endless. The packs together hold a prefix of the draws, each once: near the
-    end a draw is taken only while first-fit decreasing still packs all that is waiting into the packs that remain.
-    Raises ConfigError for a row that fits no pack.
+    blocks: the draws in order, in pieces of any length, endless. Rows of a pack are in draw order. The packs together
+    hold a prefix of the draws, each once: near the end a draw is taken only while first-fit decreasing still packs all
+    that is waiting into the packs that remain. Raises ConfigError for a row that fits no pack, ValueError where the
+    draws end before the packs do.
     """
-    waiting: list[tuple[int, int, int]] = []  # draw number, tokens, inputs
-    drawn = 0
-    following: tuple[int, int] | None = None  # looked at, not yet drawn
+    from trackyard.plan import solver
 
-    def bins(rows: list[tuple[int, int, int]]) -> list[list[int]]:
-        return first_fit_decreasing(
-            [row[1] for row in rows], [row[2] for row in rows], budget=budget, image_weight=image_weight
-        )
-
-    for remaining in range(total, 0, -1):
-        while len(waiting) < pool:
-            if following is None:
-                following = next(draws)
-                budget.require_fit(*following, row=f"draw {drawn}")
-            row = (drawn, *following)
-            # Fewer rows than packs always fit, so the check costs nothing until the end is near.
-            if len(waiting) >= remaining and len(bins([*waiting, row])) > remaining:
-                break
-            waiting.append(row)
-            drawn, following = drawn + 1, None
-        subset = best_subset(
-            [row[1] for row in waiting],
-            [row[2] for row in waiting],
-            budget=budget,
-            image_weight=image_weight,
-            with_heaviest=True,
-        )
-        rest = _without(waiting, subset)
-        if len(rest) >= remaining and len(bins(rest)) >= remaining:
-            # Greed now would leave more than the remaining packs hold; this bin leaves exactly the other bins.
-            subset = bins(waiting)[0]
-            rest = _without(waiting, subset)
-        yield [waiting[k][0] for k in subset]
-        waiting = rest
-
-
-def _without(rows: list[tuple[int, int, int]], positions: list[int]) -> list[tuple[int, int, int]]:
-    taken = set(positions)
-    return [row for k, row in enumerate(rows) if k not in taken]
+    done = drawn = 0
+    waiting: Rows | None = None
+    left = np.empty(pool, np.int64)
+    for block in blocks:
+        for place in budget.too_large(block["tokens"], block["inputs"])[:1]:
+            raise budget.refusal(block["tokens"][place], block["inputs"][place], row=f"draw {drawn + place}")
+        drawn += len(block)
+        rows = block if waiting is None else np.concatenate([waiting, block])
+        members, sizes = np.empty(len(rows), np.int64), np.empty(len(rows), np.int64)
+        packs, size = solver.fill(
+            rows["tokens"].astype(np.int64), rows["inputs"].astype(np.int64), 0 if waiting is None else len(waiting),
+            image_weight, budget.tokens, budget.inputs, pool, total - done, NODES, members, sizes, left,
+        )  # fmt: skip
+        done += packs
+        sizes = sizes[:packs]
+        yield rows[members[: sizes.sum()]], sizes
+        if done == total:
+            return
+        waiting = rows[np.sort(left[:size])]
+    raise ValueError(f"{drawn} draws made {done} packs of {total}")

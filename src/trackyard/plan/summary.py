@@ -5,21 +5,17 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-
+from trackyard.plan.bound import fill_bound
 from trackyard.plan.mixture import Mixture
 from trackyard.plan.packing import Budget
-
-Ints = NDArray[np.integer[Any]]
+from trackyard.plan.plan import STEP_COLUMNS
+from trackyard.plan.tally import Tally
 
 
 def summarise(
     mixture: Mixture,
     *,
-    entry: Ints,
-    tokens: Ints,
-    steps: Ints,
+    tally: Tally,
     budget: Budget,
     packs: int,
     usable: Mapping[str, int],
@@ -27,24 +23,20 @@ def summarise(
 ) -> dict[str, Any]:
     """The `summary` of plan.json: `entries`, `datasets`, `totals`, `missing`, `total_variation`.
 
-    entry [rows]: number in `mixture.drawn` of every draw; tokens [rows]; steps [steps, 5]: the step table;
-    usable: rows per dataset; excluded: rows left out per dataset, by reason.
+    tally: sums of the plan, its entries those of `mixture.drawn`; usable: rows per dataset; excluded: rows left out per
+    dataset, by reason. In `totals`, fill is the share of positions that hold a token, bound the most any packer could
+    reach with these rows.
     """
-    drawn = mixture.drawn
-    counts = np.bincount(entry, minlength=len(drawn))
-    token_counts = np.bincount(entry, weights=tokens, minlength=len(drawn))
-    by_name = {
-        item.name: (int(count), int(weight)) for item, count, weight in zip(drawn, counts, token_counts, strict=True)
-    }
-    totals = dict(
-        zip(("tokens", "visual_tokens", "inputs", "label_tokens", "rows"), steps.sum(axis=0).tolist(), strict=True)
-    )
+    by_name = dict(zip((item.name for item in mixture.drawn), tally.entries.tolist(), strict=True))
+    totals = dict(zip(STEP_COLUMNS, tally.steps.sum(axis=0).tolist(), strict=True))
+    fill = totals["tokens"] / (packs * budget.tokens)
+    bound = fill_bound(totals["tokens"], totals["inputs"], budget=budget)
     per_dataset = dict.fromkeys(usable, 0)
-    for item in drawn:
+    for item in mixture.drawn:
         per_dataset[item.dataset] += by_name[item.name][0]
     entries = []
     for item in mixture.entries:
-        rows_drawn, tokens_drawn = by_name.get(item.name, (0, 0))
+        rows_drawn, tokens, visual_tokens = by_name.get(item.name, (0, 0, 0))
         entries.append(
             {
                 "name": item.name,
@@ -54,8 +46,10 @@ def summarise(
                 "rate": item.rate,
                 "difference": item.rate - item.reference_rate,
                 "row_share": rows_drawn / totals["rows"],
-                "token_share": tokens_drawn / totals["tokens"],
+                "token_share": tokens / totals["tokens"],
                 "rows_drawn": rows_drawn,
+                "tokens": tokens,
+                "visual_tokens": visual_tokens,
                 "epochs": rows_drawn / usable[item.dataset] if item.rate else 0.0,
             }
         )
@@ -74,9 +68,12 @@ def summarise(
         "total_variation": mixture.distance,
         "totals": {
             **totals,
-            "steps": len(steps),
+            "steps": len(tally.steps),
             "packs": packs,
-            "padding_fraction": 1 - totals["tokens"] / (packs * budget.tokens),
+            "padding_fraction": 1 - fill,
+            "fill": fill,
+            "bound": bound,
+            "share_of_bound": fill / bound,
             "rows_per_pack": totals["rows"] / packs,
         },
     }
