@@ -5,7 +5,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.nn import functional
 
-from trackyard.feed.resize import patches_of, resize_bilinear
+from trackyard.feed.resize import _taps, patches_of, resize_bilinear
 
 
 def torch_resize(image: np.ndarray, height: int, width: int, dtype: torch.dtype = torch.float32) -> np.ndarray:
@@ -62,11 +62,35 @@ def test_patches_are_row_major_and_channel_last() -> None:
     crop = np.arange(4 * 4 * 3, dtype=np.uint8).reshape(1, 4, 4, 3)
     found = patches_of(crop, 2)
     assert found.shape == (1, 4, 12)
-    assert found.dtype == np.float32
-    assert np.array_equal(np.rint(found[0, 1] * 127.5 + 127.5), crop[0, :2, 2:].ravel())
+    assert found.dtype == np.uint8
+    assert np.array_equal(found[0, 1], crop[0, :2, 2:].ravel())
 
 
-def test_pixel_values_are_normalised_to_minus_one_and_one() -> None:
-    crop = np.zeros((1, 1, 1, 3), dtype=np.uint8)
-    crop[..., 1], crop[..., 2] = 255, 128
-    assert patches_of(crop, 1)[0, 0].tolist() == [-1.0, 1.0, pytest.approx((128 / 255 - 0.5) / 0.5, abs=1e-7)]
+def plain_resize(image: np.ndarray, height: int, width: int) -> np.ndarray:
+    """The same float32 arithmetic on whole arrays: rows first across, then down."""
+    (top, bottom, down), (left, right, across) = _taps(image.shape[0], height), _taps(image.shape[1], width)
+    one, across, down = np.float32(1), across[None, :, None], down[:, None, None]
+    mixed = image[:, left] * (one - across) + image[:, right] * across
+    return np.rint(mixed[top] * (one - down) + mixed[bottom] * down).astype(np.uint8)
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.data())
+def test_blocks_change_no_bit(data: st.DataObject) -> None:
+    height, width, new_height, new_width = (data.draw(st.integers(1, 300)) for _ in range(4))
+    random = np.random.default_rng(data.draw(st.integers(0, 2**16)))
+    image = random.integers(0, 256, (height, width, 3), dtype=np.uint8)
+    if (height, width) != (new_height, new_width):
+        assert np.array_equal(resize_bilinear(image, new_height, new_width), plain_resize(image, new_height, new_width))
+
+
+def test_black_and_white_stay_within_bytes() -> None:
+    for value in (0, 255):
+        image = np.full((337, 211, 3), value, dtype=np.uint8)
+        assert (resize_bilinear(image, 378, 644) == value).all()
+
+
+def test_turned_and_cropped_arrays_are_read_as_they_look() -> None:
+    image = np.random.default_rng(4).integers(0, 256, (50, 70, 3), dtype=np.uint8)
+    for view in (np.rot90(image), image[5:40, 3:60], image[::-1]):
+        assert np.array_equal(resize_bilinear(view, 31, 20), resize_bilinear(view.copy(), 31, 20))

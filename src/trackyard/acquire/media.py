@@ -1,7 +1,7 @@
 """The one guarded door to encoded media: size limits from the header first, then a decode that proves the bytes.
 
-Ingest (`probe_image`, `probe_video`) and training (`open_image`, `frame_table`, `open_video`) use the same door, so no
-decoder ever sees unchecked input. Source: molmo2 spec sections 6 and 9, reliability spec F16 and F17.
+Ingest (`probe_image`, `probe_video`) and training (`image_header`, `frame_table`, `open_video`) use the same door, so
+no decoder ever sees unchecked input. Source: molmo2 spec sections 6 and 9, reliability spec F16 and F17.
 """
 
 from __future__ import annotations
@@ -88,7 +88,8 @@ def _rebuild(what: str, why: str, fix: str, reason: Reason) -> TrackyardError:
     return UnreadableMedia(what=what, why=why, fix=fix, reason=reason)
 
 
-def _check_size(width: int, height: int, path: str) -> None:
+def check_size(width: int, height: int, path: str) -> None:
+    """Refuse what a header states, before anything is decoded. Raises UnreadableMedia."""
     if width * height > MAX_PIXELS:
         raise UnreadableMedia(
             what=f"{path} is {width} x {height}, {width * height / 1e6:.0f} megapixels",
@@ -98,19 +99,19 @@ def _check_size(width: int, height: int, path: str) -> None:
         )
 
 
-def open_image(data: bytes, path: str) -> Image.Image:
-    """Decode the first picture of an encoded image, EXIF orientation applied, mode as stored.
+@contextmanager
+def image_header(data: bytes, path: str) -> Iterator[Image.Image]:
+    """Open an encoded image and yield it with its header read, its size checked and no pixel decoded.
 
-    The size is refused from the header, before anything is decoded. Raises UnreadableMedia.
+    Errors of decoders inside the block become UnreadableMedia.
     """
     try:
         with warnings.catch_warnings():
             # PIL's own limit warns first and refuses only at twice its value; ours refuses below both.
             warnings.simplefilter("error", Image.DecompressionBombWarning)
             image: Image.Image = Image.open(io.BytesIO(data), formats=FORMATS)
-            _check_size(image.width, image.height, path)
-            image.load()
-            return ImageOps.exif_transpose(image)
+            check_size(image.width, image.height, path)
+            yield image
     except (Image.DecompressionBombWarning, Image.DecompressionBombError) as error:
         raise UnreadableMedia(
             what=f"{path}: {error}",
@@ -125,6 +126,16 @@ def open_image(data: bytes, path: str) -> Image.Image:
             fix=_FIX,
             reason=UNREADABLE_IMAGE,
         ) from error
+
+
+def open_image(data: bytes, path: str) -> Image.Image:
+    """Decode the first picture of an encoded image, EXIF orientation applied, mode as stored.
+
+    The size is refused from the header, before anything is decoded. Raises UnreadableMedia.
+    """
+    with image_header(data, path) as image:
+        image.load()
+        return ImageOps.exif_transpose(image)
 
 
 def probe_image(data: bytes, path: str) -> Media:
@@ -197,7 +208,7 @@ def open_video(data: bytes, path: str) -> Iterator[tuple[InputContainer, VideoSt
         # A cover picture in an audio file is a video stream to FFmpeg.
         if not isinstance(stream, av.VideoStream) or Disposition.attached_pic in stream.disposition:
             raise _unusable(path, "no video stream that can be decoded", WITHOUT_FRAMES)
-        _check_size(stream.width, stream.height, path)
+        check_size(stream.width, stream.height, path)
         stream.codec_context.options = {"max_pixels": str(MAX_PIXELS)}
         stream.codec_context.thread_count = 1  # the feed's workers are the parallelism
         try:

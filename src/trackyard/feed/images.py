@@ -6,9 +6,8 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 
-from trackyard.acquire.media import open_image
+from trackyard.feed.decode import decode_rgb
 from trackyard.feed.geometry import Tiling, VisionGeometry, pooling_windows, tile
 from trackyard.feed.resize import patches_of, resize_bilinear
 
@@ -17,43 +16,31 @@ from trackyard.feed.resize import patches_of, resize_bilinear
 class ImageInputs:
     """What the model takes for one image.
 
-    patches: float32 [inputs, patches, patch * patch * 3] in [-1, 1], the global view first, then crops row by row.
+    patches: uint8 [inputs, patches, patch * patch * 3], the global view first, then crops row by row.
     pooling: int64 [pooled, window], indices into this image's flattened patches, -1 = empty.
     grid: pooled rows and columns of the global view, then of the high-resolution view.
     """
 
-    patches: NDArray[np.float32]
+    patches: NDArray[np.uint8]
     pooling: NDArray[np.int64]
     grid: tuple[int, int, int, int]
 
 
-def _to_rgb(image: Image.Image) -> Image.Image:
-    """Any mode to RGB. Transparency goes onto white, as in the stock processor."""
-    if image.mode.startswith("I;16"):
-        # PIL clips 16-bit grey at 255, which turns a scan white; the high byte is the picture.
-        return Image.fromarray((np.asarray(image).astype(np.uint16) >> 8).astype(np.uint8)).convert("RGB")
-    if "A" in image.getbands() or "a" in image.getbands() or "transparency" in image.info:
-        image = image.convert("RGBA")
-        return Image.alpha_composite(Image.new("RGBA", image.size, "white"), image).convert("RGB")
-    return image.convert("RGB")
-
-
 def load_image(data: bytes, path: str) -> NDArray[np.uint8]:
-    """Decode to uint8 [h, w, 3] RGB, EXIF orientation applied, transparency on white. Raises UnreadableMedia."""
-    return np.asarray(_to_rgb(open_image(data, path)))
+    """Decode to uint8 [h, w, 3] RGB, whole and exact: the stock processor sees these very pixels. See `decode_rgb`."""
+    return decode_rgb(data, path)
 
 
-def _crops(image: NDArray[np.uint8], tiling: Tiling, geometry: VisionGeometry) -> NDArray[np.uint8]:
-    """Overlapping crops of the stretched image, uint8 [rows * cols, crop, crop, 3]."""
-    canvas = resize_bilinear(image, tiling.canvas_height, tiling.canvas_width)
+def _views(image: NDArray[np.uint8], tiling: Tiling, geometry: VisionGeometry) -> NDArray[np.uint8]:
+    """The global view, then overlapping crops of the stretched image, uint8 [1 + rows * cols, crop, crop, 3]."""
     side, step = geometry.crop_size, geometry.step_patches * geometry.patch_size
-    return np.stack(
-        [
-            canvas[row * step : row * step + side, col * step : col * step + side]
-            for row in range(tiling.rows)
-            for col in range(tiling.cols)
-        ]
-    )
+    views = np.empty((1 + tiling.rows * tiling.cols, side, side, 3), dtype=np.uint8)
+    views[0] = resize_bilinear(image, side, side)
+    canvas = resize_bilinear(image, tiling.canvas_height, tiling.canvas_width)
+    for crop in range(tiling.rows * tiling.cols):
+        row, col = divmod(crop, tiling.cols)
+        views[1 + crop] = canvas[row * step : row * step + side, col * step : col * step + side]
+    return views
 
 
 def _owner(count: int, geometry: VisionGeometry) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
@@ -88,9 +75,8 @@ def prepare_image(image: NDArray[np.uint8], geometry: VisionGeometry, max_crops:
     low = pooling_windows(np.arange(side**2, dtype=np.int64).reshape(side, side), window)
     # The global view comes first in the patches.
     high = pooling_windows(_patch_grid(tiling, geometry) + side**2, window)
-    overview = resize_bilinear(image, geometry.crop_size, geometry.crop_size)
     return ImageInputs(
-        patches=patches_of(np.concatenate([overview[None], _crops(image, tiling, geometry)]), geometry.patch_size),
+        patches=patches_of(_views(image, tiling, geometry), geometry.patch_size),
         pooling=np.concatenate([low, high]),
         grid=(geometry.image_side, geometry.image_side, tiling.grid_rows, tiling.grid_cols),
     )
