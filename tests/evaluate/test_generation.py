@@ -14,6 +14,7 @@ from trackyard.evaluate.generation import generate
 from trackyard.feed.batch import collate
 from trackyard.feed.sample import Sample
 from trackyard.feed.tree import allowed
+from trackyard.models.pixels import normalise_patches
 
 torch.set_num_threads(1)
 NEW_TOKENS = 10
@@ -48,7 +49,7 @@ def step_by_step(net: Any, of: Sample, new_tokens: int = NEW_TOKENS) -> tuple[st
     inputs = {}
     if len(pack.visual.grids):
         inputs = {
-            "pixel_values": torch.from_numpy(pack.visual.patches),
+            "pixel_values": normalise_patches(torch.from_numpy(pack.visual.patches)),
             "image_token_pooling": torch.from_numpy(pack.visual.pooling),
             "image_grids": torch.from_numpy(pack.visual.grids),
         }

@@ -17,6 +17,7 @@ from trackyard.feed.tree import (
     blank_tree,
     grow_tree,
 )
+from trackyard.feed.visibility import Visibility
 
 STYLE = style_of("vqa2")
 
@@ -52,6 +53,7 @@ def test_the_worked_example_of_section_8() -> None:
         [8, 9],
     ]
     assert mask.sum() == 36
+    assert Visibility.of(segment, example, visual).pairs().tolist() == [36]
 
 
 def test_targets_are_shifted_inside_their_branch_and_weighed() -> None:

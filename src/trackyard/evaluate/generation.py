@@ -15,6 +15,7 @@ from trackyard.feed.batch import Pack, collate, stack_packs
 from trackyard.feed.geometry import VisionGeometry
 from trackyard.feed.sample import Sample
 from trackyard.feed.tokens import TokenTable
+from trackyard.models.pixels import normalise_patches
 
 
 def _left_padded(sample: Sample, length: int, tokens: TokenTable, geometry: VisionGeometry) -> Pack:
@@ -48,7 +49,7 @@ def generate(
     visual = {}
     if len(batch.visual.grids):
         visual = {
-            "pixel_values": torch.from_numpy(batch.visual.patches).to(device),
+            "pixel_values": normalise_patches(torch.from_numpy(batch.visual.patches).to(device)),
             "image_token_pooling": torch.from_numpy(batch.visual.pooling).to(device),
             "image_grids": torch.from_numpy(batch.visual.grids).to(device),
         }

@@ -1,6 +1,6 @@
-"""The token tree of one row, and the rule that says which token may attend which.
+"""The token tree of one row: ids, segments, positions, targets and weights.
 
-Source: molmo2 spec sections 8 (segments, positions, attention) and 10 (weights).
+Source: molmo2 spec sections 8 (segments, positions) and 10 (weights).
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from trackyard.errors import DataError
 from trackyard.feed.styles import Style
+from trackyard.feed.visibility import Visibility
 
 EXAMPLE_STRIDE = 100_000
 """Segment numbers of row e in a pack start at 100,000 e; a branch's number is its index."""
@@ -131,12 +132,5 @@ def allowed(segment: Ints, example: Ints, visual: Flags) -> Flags:
     segment: EXAMPLE_STRIDE * example + the row's own segment; example: PADDING_EXAMPLE at padding, which attends itself
     only and is attended by nobody else. T^2 bytes.
     """
-    order = np.arange(len(segment))
-    mask: Flags = order[None, :] <= order[:, None]
-    mask |= visual[:, None] & visual[None, :] & (example[:, None] == example[None, :])
-    mask &= segment[:, None] <= segment[None, :]
-    real = example != PADDING_EXAMPLE
-    mask &= real[:, None]
-    mask &= real[None, :]
-    np.fill_diagonal(mask, True)
+    mask: Flags = Visibility.of(segment, example, visual).dense()[0]
     return mask

@@ -96,6 +96,8 @@ def build_config(preset: Preset, geometry: VisionGeometry, *, vocab_size: int, m
             "max_position_embeddings": max_positions,
             "rope_parameters": {"rope_type": "default", "rope_theta": preset.rope_theta},
             "initializer_range": llm_std,
+            "qk_norm_type": preset.qk_norm,
+            "norm_after": preset.norm_after,
         },
         initializer_range=llm_std,
         image_start_token_id=vocab_size,

@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-PresetName = Literal["tiny", "nano", "4b", "8b"]
+PresetName = Literal["tiny", "nano", "4b", "8b", "o7b"]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -18,6 +18,9 @@ class Preset:
     initial_std: standard deviations of random weights (vit, connector, llm), and position_std of the vit's positional
     embedding. A narrow network needs larger ones than the library's 0.02: with 0.02 the image features enter a hundred
     times smaller than the token embeddings, and the place of a patch drowns in its colour.
+
+    qk_norm: queries and keys are normalised per head ("qwen3") or over all heads at once ("olmo"). norm_after: a block
+    normalises what it adds to the stream instead of what it reads.
     """
 
     hidden_size: int
@@ -33,6 +36,8 @@ class Preset:
     vit_feature_layers: tuple[int, ...] = (24, 18)
     vocab_size: int = 151_936
     rope_theta: float = 1_000_000.0
+    qk_norm: Literal["qwen3", "olmo"] = "qwen3"
+    norm_after: bool = False
     initial_std: tuple[float, float, float] = (0.02, 0.02, 0.02)
     position_std: float = 0.02
     llm: str | None = None
@@ -91,5 +96,21 @@ PRESETS: dict[str, Preset] = {
         llm="Qwen/Qwen3-8B",
         vision=_SIGLIP2,
         published="allenai/Molmo2-8B",
+    ),
+    "o7b": Preset(
+        hidden_size=4096,
+        layers=32,
+        heads=32,
+        kv_heads=32,
+        head_dim=128,
+        ffn=11008,
+        # The tokenizer's 100,278 entries, padded to a multiple of 256.
+        vocab_size=100_352,
+        rope_theta=500_000.0,
+        qk_norm="olmo",
+        norm_after=True,
+        llm="allenai/Olmo-3-7B-Instruct",
+        vision=_SIGLIP2,
+        published="allenai/Molmo2-O-7B",
     ),
 }

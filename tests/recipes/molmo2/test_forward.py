@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import fields, replace
 from typing import Any
 
 import numpy as np
@@ -11,12 +11,19 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from torch._subclasses.fake_tensor import (
+    DataDependentOutputException,
+    DynamicOutputShapeException,
+    FakeTensorMode,
+)
 
 from tests.tiny_molmo2 import batch, feed, model, sample, tokens
 from trackyard.acquire.mini.datasets import MINI
+from trackyard.errors import DataError
 from trackyard.feed.batch import Batch
 from trackyard.feed.sample import Sample, broken_sample, build_sample, measure
 from trackyard.feed.tree import PREFIX_SEGMENT
+from trackyard.models.pixels import normalise_patches
 from trackyard.recipes.molmo2.forward import forward
 from trackyard.row import Turn
 from trackyard.train.loss import AnswerLoss, answer_loss
@@ -60,7 +67,7 @@ def without_the_mask(of: Batch) -> AnswerLoss:
             input_ids=torch.from_numpy(of.input_ids),
             position_ids=torch.from_numpy(of.positions),
             mm_token_type_ids=torch.from_numpy(of.visual_flags).long(),
-            pixel_values=torch.from_numpy(of.visual.patches),
+            pixel_values=normalise_patches(torch.from_numpy(of.visual.patches)),
             image_token_pooling=torch.from_numpy(of.visual.pooling),
             image_grids=torch.from_numpy(of.visual.grids),
             use_cache=False,
@@ -130,7 +137,7 @@ def test_images_and_video_share_a_pack_and_are_seen() -> None:
     for number, part in ((0, slice(None, border)), (1, slice(border, None))):
         patches = both.visual.patches.copy()
         start = [0, image.inputs][number]
-        patches[start] = -patches[start]
+        patches[start] = 255 - patches[start]
         seen = losses(replace(both, visual=replace(both.visual, patches=patches))).cross_entropy
         assert (seen[part] - sound[part]).abs().max() > 1e-4, "a changed picture changes its own row"
         rest = slice(border, None) if number == 0 else slice(None, border)
@@ -205,3 +212,95 @@ def test_the_number_of_packs_beside_does_not_matter() -> None:
     apart = losses(batch([[row] for row in rows]))
     assert side_by_side.total.item() == pytest.approx(apart.total.item(), rel=1e-5)
     assert (side_by_side.cross_entropy - apart.cross_entropy).abs().max() <= 1e-5
+
+
+def as_tensors(of: Any) -> Any:
+    """The same arrays as tensors in host memory, as a loader that pins them delivers."""
+    values = {field.name: getattr(of, field.name) for field in fields(of)}
+    return replace(
+        of,
+        **{
+            name: torch.from_numpy(value.copy()) if isinstance(value, np.ndarray) else as_tensors(value)
+            for name, value in values.items()
+        },
+    )
+
+
+@pytest.mark.parametrize("name", ["molmo2-cap", "tulu"])
+def test_a_batch_of_tensors_is_a_batch_of_arrays(name: str) -> None:
+    of = batch([[sample("vqa-v2", 0), sample(name, 0)], [sample("tulu", 1)]])
+    arrays, tensors = losses(of), losses(as_tensors(of))
+    assert torch.equal(arrays.total, tensors.total)
+    assert torch.equal(arrays.cross_entropy, tensors.cross_entropy)
+
+
+def test_pictures_without_their_placeholders_are_refused() -> None:
+    of = batch([[sample("tallyqa", 0)]])
+    count = len(of.visual.pooling)
+    less = replace(of, visual=replace(of.visual, pooling=of.visual.pooling[1:]))
+    with pytest.raises(DataError, match=f"{count} placeholders for {count - 1} visual features, {count - 1} of them"):
+        forward(MODEL, less)
+    pooling = of.visual.pooling.copy()
+    pooling[0] = -1
+    with pytest.raises(DataError, match=f"{count} placeholders for {count} visual features, {count - 1} of them"):
+        forward(MODEL, replace(of, visual=replace(of.visual, pooling=pooling)))
+
+
+# The device is never waited for --------------------------------------------------------------------------------------
+
+WAITS = (DataDependentOutputException, DynamicOutputShapeException)
+"""What tensors without values answer when a value, or a shape that depends on values, is asked for.
+
+This is the stand-in, on a machine without an accelerator, for `torch.cuda.set_sync_debug_mode("error")`.
+"""
+
+
+@pytest.fixture(scope="module")
+def valueless() -> tuple[FakeTensorMode, Any]:
+    """A model of tensors that have shapes and no values."""
+    mode = FakeTensorMode(allow_non_fake_inputs=True)
+    with mode:
+        return mode, model().train()
+
+
+@pytest.fixture
+def no_copies_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Copies to the host wait too, and cost nothing without a device."""
+
+    def refused(*_: object, **__: object) -> None:
+        raise AssertionError("a tensor is copied to the host")
+
+    for name in ("cpu", "numpy", "tolist", "item"):
+        monkeypatch.setattr(torch.Tensor, name, refused)
+
+
+@pytest.mark.parametrize("names", [("vqa-v2", "molmo2-cap"), ("tulu",)])
+def test_no_step_waits_for_the_device(
+    names: Sequence[str], valueless: tuple[FakeTensorMode, Any], no_copies_back: None
+) -> None:
+    mode, net = valueless
+    of = batch([[sample(name, 0) for name in names], [sample("tulu", 1)]])
+    with mode:
+        loss = forward(net, of)
+        loss.total.backward()
+    assert loss.cross_entropy.shape == ((of.weights > 0).sum(),)
+    assert all(parameter.grad is not None for parameter in net.parameters())
+
+
+def test_negative_control_values_and_places_that_are_asked_for_are_noticed(
+    valueless: tuple[FakeTensorMode, Any],
+) -> None:
+    mode, net = valueless
+    of = batch([[sample("tallyqa", 0)]])
+    with mode:
+        loss = forward(net, of)
+        for asks in (loss.total.item, (loss.weight > 0).nonzero, lambda: loss.weight[loss.weight > 0]):
+            with pytest.raises(WAITS):
+                asks()
+        with pytest.raises(WAITS):
+            # The stock path from pixels to embeddings does ask.
+            net.get_image_features(
+                normalise_patches(torch.as_tensor(of.visual.patches)),
+                torch.as_tensor(of.visual.pooling),
+                torch.as_tensor(of.visual.grids),
+            )
