@@ -223,3 +223,11 @@ def test_a_prompt_is_the_row_up_to_the_answer(tokens: TokenTable) -> None:
 def test_contradictory_meta_is_an_error(tokens: TokenTable) -> None:
     with pytest.raises(DataError, match="clip"):
         lay(row(media=(VIDEO,), clip=[11.0, 12.0]), tokens)
+
+
+def test_a_dataset_has_a_factor_on_its_loss_weights(tokens: TokenTable) -> None:
+    plain, weighed = lay(row(), tokens).tree, lay(row(), tokens, loss_weights={"set": 0.5, "other": 9.0}).tree
+    assert plain is not None
+    assert weighed is not None
+    assert plain.labels > 0
+    assert np.array_equal(weighed.weights, plain.weights * np.float32(0.5))

@@ -22,6 +22,7 @@ from trackyard.digest import digest_bytes
 from trackyard.errors import CheckpointError, ConfigError, TrackyardError
 from trackyard.feed.batch import Batch
 from trackyard.models.molmo2 import component_of
+from trackyard.models.pixels import normalise_patches
 from trackyard.parameters import parse_parameters
 from trackyard.recipes.molmo2.forward import forward
 from trackyard.train.engine import Engine, EngineParameters, StepResult, accumulation, join_ranks
@@ -371,7 +372,9 @@ def test_sums_over_one_rank_are_its_own() -> None:
 def first_losses() -> dict[str, Any]:
     """Losses of the first five steps, and a digest of what they are over."""
     bytes_of = b"".join(
-        array.tobytes() for part in micro_batches(8) for array in (part.input_ids, part.targets, part.visual.patches)
+        array.tobytes()
+        for part in micro_batches(8)
+        for array in (part.input_ids, part.targets, normalise_patches(torch.from_numpy(part.visual.patches)).numpy())
     )
     losses = [result.loss for result in run(engine(4), 4, range(5))]
     return {"inputs": digest_bytes(bytes_of), "tokenizer": tokens().fingerprint, "losses": losses}

@@ -21,12 +21,13 @@ from trackyard.feed.tree import EXAMPLE_STRIDE, NO_TARGET, PADDING_EXAMPLE, Flag
 class Visual:
     """Visual inputs in the order of their placeholders; all arrays empty (first axis 0) where there are none.
 
-    patches: float32 [n_inputs, n_patches, patch_values]. pooling: int64 [n_pooled, width], indices into the flattened
-    patches, -1 = empty; width is the larger pooling window, so that images and video share the tensor. grids: int64
-    [n_media, 4] as the stock `image_grids`.
+    patches: uint8 [n_inputs, n_patches, patch_values], pixel values that become numbers in [-1, 1] on the device that
+    the model is on. pooling: int64 [n_pooled, width], indices into the flattened patches, -1 = empty; width is the
+    larger pooling window, so that images and video share the tensor. grids: int64 [n_media, 4] as the stock
+    `image_grids`.
     """
 
-    patches: NDArray[np.float32]
+    patches: NDArray[np.uint8]
     pooling: Ints
     grids: Ints
 
@@ -112,17 +113,24 @@ def _width(geometry: VisionGeometry) -> int:
 
 
 def _join(visuals: Sequence[Visual], geometry: VisionGeometry) -> Visual:
-    """Concatenate, moving pooling indices to where each part's patches come to lie."""
+    """Concatenate, moving pooling indices to where each part's patches come to lie. A single part is not copied."""
+    if len(visuals) == 1:
+        return visuals[0]
+    if not visuals:
+        return Visual(
+            patches=np.zeros((0, geometry.patches, geometry.patch_values), dtype=np.uint8),
+            pooling=np.zeros((0, _width(geometry)), dtype=np.int64),
+            grids=np.zeros((0, 4), dtype=np.int64),
+        )
     offset = 0
-    pooling = [np.zeros((0, _width(geometry)), dtype=np.int64)]
+    pooling = []
     for visual in visuals:
         pooling.append(np.where(visual.pooling >= 0, visual.pooling + offset, -1))
         offset += visual.patches.shape[0] * visual.patches.shape[1]
-    none = np.zeros((0, geometry.patches, geometry.patch_values), dtype=np.float32)
     return Visual(
-        patches=np.concatenate([none, *(visual.patches for visual in visuals)]),
+        patches=np.concatenate([visual.patches for visual in visuals]),
         pooling=np.concatenate(pooling),
-        grids=np.concatenate([np.zeros((0, 4), dtype=np.int64), *(visual.grids for visual in visuals)]),
+        grids=np.concatenate([visual.grids for visual in visuals]),
     )
 
 

@@ -144,6 +144,16 @@ def tile(height: int, width: int, geometry: VisionGeometry, max_crops: int) -> T
     )
 
 
+def largest_image(geometry: VisionGeometry, max_crops: int) -> tuple[int, int]:
+    """Tokens and inputs that one image costs at most, over every shape (1,400 and 9 at the real size with K = 8)."""
+    step, margin = (patches * geometry.patch_size for patches in (geometry.step_patches, sum(geometry.margin)))
+    tilings = [
+        tile(step * int(rows) + margin, step * int(cols) + margin, geometry, max_crops)
+        for rows, cols in _candidates(max_crops)
+    ]
+    return max(tiling.tokens for tiling in tilings), max(tiling.inputs for tiling in tilings)
+
+
 def pooling_windows(indices: NDArray[np.int64], side: int) -> NDArray[np.int64]:
     """Group a [rows, cols] grid of patch indices into side x side windows: int64 [windows, side * side].
 

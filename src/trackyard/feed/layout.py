@@ -8,10 +8,11 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from typing import Literal
 
+import numpy as np
 from pydantic import Field
 
 from trackyard.acquire.media import MAX_PIXELS, TOO_LARGE
@@ -60,6 +61,8 @@ class FeedParameters(Parameters):
     """L: tokens per pack."""
     max_inputs: int = Field(gt=0)
     """I: crops and frames per pack."""
+    loss_weights: dict[str, float] = Field(default={})
+    """Factor on the loss weights of a dataset's rows, by its name; 1 where it is not named."""
     seed: int = 0
 
     @property
@@ -135,6 +138,7 @@ def lay_out(row: Row, dataset: str, params: FeedParameters, tokens: TokenTable) 
             notes += _media_notes(row, showing, showings[0], params)
             notes += Counter({DROPPED_BRANCHES: len(branches) - kept})
             tree = grow_tree(prefix, branches[:kept], style, vocab_size=tokens.vocab_size)
+            tree = replace(tree, weights=tree.weights * np.float32(params.loss_weights.get(dataset, 1.0)))
             return Layout(tree=tree, showing=showing, notes=dict(notes))
     return Layout(reason=TOO_LONG)
 

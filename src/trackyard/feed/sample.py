@@ -49,6 +49,7 @@ def measure(row: Row, dataset: str, params: FeedParameters, tokens: TokenTable) 
         labels=layout.tree.labels,
         reason=None,
         kind=layout.showing.kind,
+        notes=layout.notes,
     )
 
 

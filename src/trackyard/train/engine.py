@@ -9,7 +9,7 @@ import logging
 import math
 import os
 import socket
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any, Literal, Self
 
@@ -38,6 +38,8 @@ class EngineParameters(Parameters):
     threads: int = Field(default=1, ge=1)
     """CPU threads of a single process; several processes share them. More help only models that are not tiny."""
     keep_checkpoints: int = Field(default=2, ge=1)
+    workers: int = Field(default=0, ge=0)
+    """Processes per rank that decode rows ahead; 0 is one thread of the rank itself. The order of rows is the same."""
 
     @model_validator(mode="after")
     def _bf16_is_sharded(self) -> Self:
@@ -176,11 +178,12 @@ class Engine:
         device: torch.device = self._engine.device
         return device
 
-    def step(self, number: int, micro_batches: Sequence[Any], weight: float) -> StepResult:
+    def step(self, number: int, micro_batches: Iterable[Any], weight: float) -> StepResult:
         """One update from this rank's share of step `number`.
 
-        weight: sum of loss weights of these micro-batches; the loss is divided by its mean over ranks, so that the
-        averaged gradient is that of the weighted mean over the global batch, however it is split.
+        micro_batches: `accumulation` of them, taken one by one. weight: sum of loss weights of all of them; the loss is
+        divided by its mean over ranks, so that the averaged gradient is that of the weighted mean over the global
+        batch, however it is split.
         """
         global_weight = self._sum(torch.tensor([weight], dtype=torch.float64))[0] / world_size()
         divisor = float(global_weight)
@@ -188,15 +191,15 @@ class Engine:
             raise ConfigError(
                 what=f"step {number} has no loss target",
                 why="its gradient would be 0/0",
-                fix="look at the excluded rows that `trackyard plan` prints; a plan of usable rows has targets",
+                fix="look at the excluded rows that `trackyard plan show` prints; a plan of usable rows has targets",
             )
         rates = rates_at(number, self._optimiser.rates, total=self._steps)
         for group in self._engine.optimizer.param_groups:
             group["lr"] = rates[group["name"]]
         losses: list[AnswerLoss] = []
         total, norm = 0.0, None
-        for index, micro_batch in enumerate(micro_batches):
-            last = index == len(micro_batches) - 1
+        for index, micro_batch in zip(range(self.accumulation), micro_batches, strict=True):
+            last = index == self.accumulation - 1
             self._engine.set_gradient_accumulation_boundary(last)
             loss = self._forward(self._engine, micro_batch)
             # DeepSpeed divides by the number of micro-batches; ours are already normalised over all of them.

@@ -1,7 +1,6 @@
-"""One rank of a stage that runs as several processes: `python -m trackyard.recipes.molmo2.worker …`.
+"""What one rank of a stage does that runs as several processes.
 
-Arguments: parameter file, stage, attempt number, run id. The parent process holds the run lock and has prepared
-everything; a rank that comes to another run id stops.
+The parent process holds the run lock and has prepared everything; a rank that comes to another run id stops.
 """
 
 from __future__ import annotations
@@ -15,7 +14,6 @@ from transformers.utils.logging import disable_progress_bar
 
 from trackyard.catalog.entries import load_catalogue
 from trackyard.errors import EXIT_DONE, IdentityError, StoppedEarly, TrackyardError
-from trackyard.launch.processes import end_with_parent
 from trackyard.launch.signals import stop_flag
 from trackyard.recipes.molmo2.parameters import StageName, load_molmo2
 from trackyard.recipes.molmo2.prepare import prepare
@@ -25,9 +23,11 @@ from trackyard.record.rundir import open_or_create
 from trackyard.train.engine import rank
 
 
-def main(arguments: list[str]) -> int:
-    """Train this rank's share; the exit code is that of the project."""
-    end_with_parent()
+def run_rank(arguments: list[str]) -> int:
+    """Train this rank's share; the exit code is that of the project.
+
+    arguments: parameter file, stage, attempt number, run id.
+    """
     disable_progress_bar()
     try:
         with stop_flag() as stopped:
@@ -63,7 +63,3 @@ def _train(arguments: list[str], stopped: Callable[[], bool]) -> None:
             should_stop=stopped,
             progress=progress if rank() == 0 else lambda done, result: None,
         )
-
-
-if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))

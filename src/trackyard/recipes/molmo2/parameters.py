@@ -8,6 +8,7 @@ from typing import Any, Literal, Self
 from pydantic import Field, model_validator
 
 from trackyard.evaluate.validation import Metric
+from trackyard.feed.bad_rows import Policy
 from trackyard.feed.frames import VideoParameters
 from trackyard.feed.geometry import VisionGeometry
 from trackyard.feed.layout import FeedParameters
@@ -19,6 +20,8 @@ from trackyard.train.engine import EngineParameters
 from trackyard.train.optimiser import OptimiserParameters
 
 StageName = Literal["stage1", "stage2", "stage3"]
+TRAINING_IMAGES, EVALUATION_IMAGES = 5, 20
+"""Images of a row that are shown at most (molmo2 spec section 5)."""
 STAGES: tuple[StageName, ...] = ("stage1", "stage2", "stage3")
 
 
@@ -77,6 +80,8 @@ class Molmo2Parameters(Parameters):
     seed: int = Field(default=0, ge=0)
     max_bad_rows: float = Field(default=0.001, ge=0.0, le=1.0)
     """Share of rows that may fail to decode before the run stops."""
+    on_bad_row: Policy = "skip"
+    """What a row that fails to decode does: it keeps its place without loss, or ends the run."""
     strict: bool = False
     """Stop when the mixture names a dataset that is absent."""
     model: ModelParameters
@@ -105,9 +110,11 @@ class Molmo2Parameters(Parameters):
             point_format=stage.point_format,
             stage1=name == "stage1",
             evaluation=evaluation,
+            max_images=EVALUATION_IMAGES if evaluation else TRAINING_IMAGES,
             pointing_crops=self.pointing_crops,
             max_tokens=stage.max_tokens,
             max_inputs=stage.max_inputs,
+            loss_weights=stage.mixture.loss_weights,
             seed=self.seed,
         )
 

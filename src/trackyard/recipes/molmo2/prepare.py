@@ -27,12 +27,13 @@ from trackyard.record.code import code_identity
 from trackyard.record.identity import RunSpec
 from trackyard.row import Row
 from trackyard.runner import SystemRunner
-from trackyard.snapshot.index import LengthIndex, build_index
+from trackyard.snapshot.index import LengthIndex
+from trackyard.snapshot.measuring import build_index
 from trackyard.snapshot.reader import SnapshotDataset, open_snapshot
 from trackyard.snapshot.verify import Verified, verify_dataset
 
 TRACK = "molmo2"
-MEASURE_VERSION = 1
+MEASURE_VERSION = 2
 """Raised when the same parameters would lay out a row otherwise: lengths of an older layout are not reused."""
 PREFLIGHT_ROWS = 4
 """Rows of a dataset of which one must decode before the run starts."""
@@ -57,18 +58,7 @@ class Prepared:
 def mixture_names(mixture: MixtureParameters, snapshot: Path) -> list[str]:
     """Datasets of a mixture that lie in the snapshot; the flat kinds take every one there is."""
     present = sorted(path.parent.name for path in snapshot.glob("*/manifest.json"))
-    if mixture.kind == "fixed":
-        named = {name for ratios in mixture.ratios.values() for name in ratios}
-    elif mixture.kind == "hierarchical":
-        named = {
-            name
-            for group in mixture.groups.values()
-            for entry in group.entries
-            for name in ([entry.dataset] if isinstance(entry.dataset, str) else entry.dataset)
-        }
-    else:
-        named = set(present)
-    return [name for name in present if name in named]
+    return [name for name in present if name in mixture.datasets] if mixture.datasets else present
 
 
 def verify_snapshot(parameters: Molmo2Parameters, root: Path) -> list[Verified]:
@@ -89,7 +79,7 @@ def prepare(parameters: Molmo2Parameters, stage: StageName, root: Path) -> Prepa
     plan = build_plan(
         inputs=PlanInputs(
             datasets={
-                name: _dataset_input(dataset, index_of(dataset, "train", feed, start.tokens, root))
+                name: dataset_input(dataset, index_of(dataset, "train", feed, start.tokens, root))
                 for name, dataset in datasets.items()
             },
             mixture=settings.mixture,
@@ -140,7 +130,8 @@ def index_of(dataset: SnapshotDataset, split: str, feed: FeedParameters, tokens:
     )
 
 
-def _dataset_input(dataset: SnapshotDataset, index: LengthIndex) -> DatasetInput:
+def dataset_input(dataset: SnapshotDataset, index: LengthIndex) -> DatasetInput:
+    """The usable rows of a dataset, as a plan takes them."""
     usable = index.usable
     return DatasetInput(
         manifest_fingerprint=dataset.manifest.fingerprint,
@@ -151,6 +142,7 @@ def _dataset_input(dataset: SnapshotDataset, index: LengthIndex) -> DatasetInput
         inputs=index.inputs[usable],
         labels=index.labels[usable],
         excluded=index.counts_by_reason(),
+        changed=index.notes,
     )
 
 

@@ -18,7 +18,10 @@ from safetensors import SafetensorError
 from trackyard.catalog.entries import Entry
 from trackyard.durable import atomic_directory
 from trackyard.errors import CheckpointError, StoppedEarly, TrackyardError
-from trackyard.feed.steps import BadRowBudget, PlanFeed, StepFeed
+from trackyard.feed.bad_rows import BadRowBudget
+from trackyard.feed.loader import read_ahead
+from trackyard.feed.steps import PlanFeed, StepFeed
+from trackyard.models.attention import mask_kind, use_masks
 from trackyard.models.molmo2 import component_of
 from trackyard.plan.plan import require_same_plan
 from trackyard.publish.export import write_export
@@ -61,6 +64,7 @@ def train(
         steps=plan.steps,
         forward=forward,
     )
+    use_masks(engine.module, mask_kind(engine.device))
     identity = {"run_id": prepared.spec.run_id, "plan": plan.fingerprint}
     start, resumed = _resume(engine, directory, identity)
     feed = PlanFeed(
@@ -73,7 +77,7 @@ def train(
         micro_batch=parameters.engine.micro_batch,
     )
     groups = {name: catalogue[name].group if name in catalogue else name for name in feed.names}
-    budget = BadRowBudget(parameters.max_bad_rows)
+    budget = BadRowBudget(parameters.max_bad_rows, parameters.on_bad_row)
 
     def save(step: int) -> None:
         if spool is not None:
@@ -89,13 +93,16 @@ def train(
         if rank() == 0:
             rotate(directory.checkpoints, keep=parameters.engine.keep_checkpoints, never=resumed)
 
-    with _spool(directory, attempt) as spool:
-        for step_feed in feed.steps(start, plan.steps):
+    ahead = read_ahead(feed, start, plan.steps, workers=parameters.engine.workers)
+    with _spool(directory, attempt) as spool, ahead as steps:
+        for step_feed in steps:
+            for row in step_feed.broken:
+                log.warning("step %d: without loss, since it does not decode: %s", step_feed.step + 1, row)
+            budget.add(step_feed.broken, rows=len(step_feed.rows))
             result = engine.step(step_feed.step, step_feed.batches, step_feed.weight)
             done = step_feed.step + 1
-            budget.add(step_feed)
             by_group = engine.sum_by_name(_losses_by_group(step_feed, result, feed.names, groups))
-            broken, _ = engine.sum_by_name({"rows": (step_feed.broken.total(), len(step_feed.rows))})["rows"]
+            broken, _ = engine.sum_by_name({"rows": (len(step_feed.broken), len(step_feed.rows))})["rows"]
             if spool is not None:
                 spool.metrics(_metrics(prepared, step_feed, result, by_group, broken), done)
             progress(done, result)
