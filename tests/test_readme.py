@@ -119,10 +119,15 @@ def test_ci_runs_the_tests() -> None:
 
 
 @pytest.mark.system
-def test_the_plan(shell: Shell) -> None:
-    text = shell(command("trackyard plan"))
+def test_the_plan(shell: Shell, repository: Repository) -> None:
+    assert "0 failed" in shell(command("trackyard preflight"))
+    text = shell(command("trackyard plan build"))
     for word in ("pixmo-cap", "realised %", "epochs", f"{STAGE1_STEPS} steps of {PACKS} packs", "padding"):
         assert word in text
+    assert f"{STAGE1_STEPS * PACKS}" in shell(command("trackyard plan check"))
+    shell(command("trackyard feed view"))
+    assert (repository.path / "view.html").read_text().count("data:image") > 0
+    assert "molmo2-cap" in shell(command("trackyard mixture show"))
 
 
 @pytest.mark.system
@@ -145,7 +150,7 @@ def test_own_data_join_the_snapshot(shell: Shell, repository: Repository) -> Non
     assert f"proved: {len(ROWS) + 1} datasets" in shell("trackyard data verify")
     # What the README says of it: a mixture over every dataset draws from it.
     repository.edit(lambda values: values["stage1"].update(mixture={"kind": "sqrt"}))
-    assert "mmmu_pro" in shell("trackyard plan stage1")
+    assert "mmmu_pro" in shell("trackyard plan build stage1")
 
 
 def python_block() -> str:

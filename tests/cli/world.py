@@ -115,8 +115,9 @@ class World:
         )  # fmt: skip
 
     def files(self) -> dict[str, bytes]:
-        """Everything that lies below the root."""
-        return {str(path.relative_to(self.root)): path.read_bytes() for path in self.root.rglob("*") if path.is_file()}
+        """Everything below the root but maps of shards: whatever reads rows keeps those in the user's cache folder."""
+        found = [path for path in self.root.rglob("*") if path.is_file() and path.suffix != ".map"]
+        return {str(path.relative_to(self.root)): path.read_bytes() for path in found}
 
     def asked(self) -> tuple[int, int]:
         """Requests so far to the hub, and to the web."""

@@ -6,14 +6,10 @@ import xml.etree.ElementTree as ElementTree
 from pathlib import Path
 
 import pytest
-from typer.testing import CliRunner
 
-from trackyard.cli.feed import app
 from trackyard.feed.figures import frames_figure, plan_figure, tree_figure, worked_example
 from trackyard.feed.tree import allowed
 from trackyard.plan.plan import ARRAYS
-from trackyard.recipes.molmo2 import prepare
-from trackyard.recipes.molmo2.start import prepare_start
 
 ROOT = Path(__file__).parents[2]
 FOLDER = ROOT / "docs" / "figures"
@@ -42,22 +38,3 @@ def test_the_figures_state_what_is_drawn() -> None:
     frames = frames_figure()
     for words in ("21 times: 0.0 0.5 1.0 1.5 … 9.5 10.0", "8 times: 0.0 1.5 2.9 4.4 5.8 7.3 8.7 10.2", "11 times"):
         assert words in frames
-
-
-@pytest.mark.system
-@pytest.mark.skipif(not (ROOT / "data" / "mini" / "tulu" / "manifest.json").is_file(), reason="data/mini is not there")
-def test_the_figure_of_packing_is_of_the_shipped_plan(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The whole command, where nothing was trained: the tokenizer of stage 2 is the one that stage 1 starts with."""
-    for name in ("data", "params.yaml"):
-        (tmp_path / name).symlink_to(ROOT / name)
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("TRACKYARD_COMMIT", "0" * 40)
-    monkeypatch.setattr(
-        prepare, "prepare_start", lambda parameters, stage, *rest: prepare_start(parameters, "stage1", *rest)
-    )
-    done = CliRunner().invoke(app, ["figures", "--out", "drawn"])
-    assert done.exit_code == 0, done.output
-    drawn = {path.name: path.read_text(encoding="utf-8") for path in (tmp_path / "drawn").iterdir()}
-    assert sorted(drawn) == sorted(path.name for path in FOLDER.iterdir())
-    changed = [name for name, text in drawn.items() if (FOLDER / name).read_text(encoding="utf-8") != text]
-    assert changed == [], "draw them again: trackyard feed figures"

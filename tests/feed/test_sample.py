@@ -127,7 +127,7 @@ def test_a_row_is_the_same_every_time() -> None:
     one, two = (build_sample(plain(IMAGES[3]), "set", PARAMS, TOKENS) for _ in range(2))
     assert (one.tree.input_ids == two.tree.input_ids).all()
     assert (one.media[0].patches == two.media[0].patches).all()
-    assert one.media[0].patches.dtype == np.float32
+    assert one.media[0].patches.dtype == np.uint8
 
 
 def test_a_row_that_fails_to_decode_keeps_its_place_and_teaches_nothing() -> None:

@@ -20,6 +20,7 @@ from trackyard.feed.frames import VideoParameters
 from trackyard.feed.geometry import VisionGeometry
 from trackyard.feed.tokens import ADDED_TOKENS, TokenTable
 from trackyard.models.molmo2 import ADDED_ROWS, check_fits, load_molmo2
+from trackyard.models.pixels import normalise_patches
 from trackyard.publish.export import (
     ADDED,
     EMBEDDING,
@@ -98,7 +99,7 @@ def test_a_stranger_generates_the_same_tokens(net: Any, folder: Path, tmp_path: 
         "input_ids": torch.from_numpy(pack.input_ids)[None],
         "attention_mask": torch.ones((1, len(of.tree)), dtype=torch.long),
         "mm_token_type_ids": torch.from_numpy(pack.visual_flags)[None].long(),
-        "pixel_values": torch.from_numpy(pack.visual.patches),
+        "pixel_values": normalise_patches(torch.from_numpy(pack.visual.patches)),
         "image_token_pooling": torch.from_numpy(pack.visual.pooling),
         "image_grids": torch.from_numpy(pack.visual.grids),
     }

@@ -1,24 +1,48 @@
+"""Rows are measured once, in parts that survive a failure, and without their media."""
+
 from pathlib import Path
 
 import numpy as np
+import pyarrow.parquet as pq
 import pytest
 
+from trackyard.errors import DataError
 from trackyard.row import Row
-from trackyard.snapshot.index import LengthIndex, Measured, build_index
+from trackyard.snapshot.index import LengthIndex, Measured
+from trackyard.snapshot.measuring import build_index
 from trackyard.snapshot.reader import SnapshotDataset
 
 
+def plain_measure(row: Row) -> Measured:
+    """Lengths from the row number; every tenth row is too long, every seventh has no label, every fifth is changed."""
+    assert all(medium.data == b"" for medium in row.media)
+    number = int(row.id.removeprefix("row-"))
+    reason = "text beyond L" if number % 10 == 0 else "no label token" if number % 7 == 0 else None
+    notes = {"frames reduced": int(number % 5 == 0)}
+    return Measured(tokens=100 + number, visual=number, inputs=2, labels=3, reason=reason, kind="image", notes=notes)
+
+
+class Failing:
+    """Fails at a row."""
+
+    def __init__(self, number: int) -> None:
+        self.number = number
+
+    def __call__(self, row: Row) -> Measured:
+        if row.id == f"row-{self.number:05d}":
+            raise DataError(what=row.id, why="a test", fix="none")
+        return plain_measure(row)
+
+
 class Measure:
-    """Lengths from the row number; every tenth row is too long, every seventh has no label. Counts its calls."""
+    """`plain_measure` that counts its calls."""
 
     def __init__(self) -> None:
         self.calls = 0
 
     def __call__(self, row: Row) -> Measured:
         self.calls += 1
-        number = int(row.id.removeprefix("row-"))
-        reason = "text beyond L" if number % 10 == 0 else "no label token" if number % 7 == 0 else None
-        return Measured(tokens=100 + number, visual=number, inputs=2, labels=3, reason=reason, kind="image")
+        return plain_measure(row)
 
 
 def build(dataset: Path, cache: Path, measure: Measure, *, split: str = "train", key: str = "k") -> LengthIndex:
@@ -107,3 +131,49 @@ def test_the_fingerprint_covers_lengths_and_reasons(dataset: Path, tmp_path: Pat
         changed[3] += 1
         prints.add(LengthIndex(**(columns | {name: changed}), reasons=index.reasons).fingerprint)
     assert len(prints) == 7
+
+
+def _parts(dataset: Path, cache: Path, measure: object, *, rows: int = 1, key: str = "k") -> LengthIndex:
+    opened = SnapshotDataset.open(dataset)
+    return build_index(opened, "train", measure, measure_key=key, cache=cache, workers=2, part_rows=rows)  # type: ignore[arg-type]
+
+
+def test_parts_in_several_processes_give_the_same_index(dataset: Path, tmp_path: Path) -> None:
+    whole = build(dataset, tmp_path / "a", Measure())
+    parts = _parts(dataset, tmp_path / "b", plain_measure)
+    assert same(whole, parts)
+    assert whole.fingerprint == parts.fingerprint
+    assert whole.notes == parts.notes == {"frames reduced": 8}
+    assert [path.name for path in (tmp_path / "b").iterdir()] == [path.name for path in (tmp_path / "a").iterdir()]
+
+
+def test_parts_that_were_done_are_not_measured_again(dataset: Path, tmp_path: Path) -> None:
+    """The first try fails in the second of three shards; the second try measures what is not there."""
+    cache = tmp_path / "cache"
+    with pytest.raises(DataError, match="row-00020"):
+        _parts(dataset, cache, Failing(20))
+    (work,) = cache.iterdir()
+    done = {path.name: path.stat().st_mtime_ns for path in work.iterdir()}
+    assert 1 <= len(done) < 3
+    assert same(_parts(dataset, cache, plain_measure), build(dataset, tmp_path / "other", Measure()))
+    assert not work.exists()
+
+
+def test_media_bytes_are_not_read(dataset: Path, tmp_path: Path) -> None:
+    """Zeroed media pages do not disturb measuring, and a zeroed page of text does."""
+    shard = next(dataset.glob("train/*.parquet"))
+    data = bytearray(shard.read_bytes())
+    with pq.ParquetFile(shard) as file:
+        group = file.metadata.row_group(0)
+        columns = {group.column(k).path_in_schema: group.column(k) for k in range(group.num_columns)}
+
+    def zeroed(column: str) -> None:
+        chunk = columns[column]
+        start = chunk.data_page_offset + 64
+        shard.write_bytes(data[:start] + bytes(40) + data[start + 40 :])
+
+    zeroed("media.list.element.bytes")
+    assert len(build(dataset, tmp_path / "a", Measure()).usable) == 31
+    zeroed("conversations.list.element.list.element.content")
+    with pytest.raises(DataError, match="cannot be read"):
+        build(dataset, tmp_path / "b", Measure())

@@ -1,18 +1,26 @@
 import contextlib
+import pickle
 import random
 import threading
+from dataclasses import replace
 from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from trackyard.digest import digest_file
 from trackyard.errors import DataError
-from trackyard.snapshot import reader
+from trackyard.snapshot import shard, shard_map
 from trackyard.snapshot.manifest import RESTORE, Manifest
 from trackyard.snapshot.reader import SnapshotDataset, open_snapshot
 
-SHARD = "train/part-00001.parquet"
+FIRST, SHARD = "train/part-00000.parquet", "train/part-00001.parquet"
+
+
+@pytest.fixture(autouse=True)
+def _own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
 
 
 def damage(path: Path, offset: int, data: bytes | None = None) -> None:
@@ -60,24 +68,8 @@ def test_opening_reads_no_shard(dataset: Path, monkeypatch: pytest.MonkeyPatch) 
         found.row("train", 0)
 
 
-def test_row_groups_are_read_once_while_they_fit(dataset: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    found = SnapshotDataset.open(dataset)
-    found.row("train", 0)
-    monkeypatch.setattr(SnapshotDataset, "_footer", None)
-    opened = []
-    stock = pq.ParquetFile
-    monkeypatch.setattr(pq, "ParquetFile", lambda *a, **k: opened.append(a) or stock(*a, **k))
-    for number in (1, 2, 3, 4, 5, 0):
-        found.row("train", number)
-    assert len(opened) == 1  # rows 4 and 5 share the second group
-    monkeypatch.setattr(reader, "CACHED_BYTES", 1)
-    for number in (8, 0, 1, 8):
-        found.row("train", number)
-    assert len(opened) == 4
-
-
 def test_threads_read_the_same_rows(dataset: Path, make_row, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(reader, "CACHED_BYTES", 20_000)
+    monkeypatch.setattr(shard, "OPEN_SHARDS", 1)
     found = SnapshotDataset.open(dataset)
     wrong: list[int] = []
 
@@ -114,15 +106,26 @@ def test_every_bit_flip_in_a_page_is_found(dataset: Path) -> None:
 
 
 def test_without_the_guard_flips_are_silent(dataset: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Negative control: the same flips and a stock reader."""
-    stock = pq.ParquetFile
-    monkeypatch.setattr(pq, "ParquetFile", lambda *a, **k: stock(*a, **(k | {"page_checksum_verification": False})))
+    """Negative control: the same flips, and a reader to which every digest is right."""
+
+    class Agreeing(str):
+        def __ne__(self, other: object) -> bool:
+            return False
+
+    class Trusting:
+        def __init__(self, _: object) -> None: ...
+
+        def hexdigest(self) -> str:
+            return Agreeing()
+
+    monkeypatch.setattr(shard_map, "blake3", Trusting)
     path = dataset / SHARD
     whole = path.read_bytes()
     first, last = page_area(path)
     silent = 0
     for seed in range(25):
         damage(path, random.Random(seed).randrange(first, last))
+        monkeypatch.setenv("XDG_CACHE_HOME", str(dataset.parent / f"cache-{seed}"))
         with contextlib.suppress(DataError):
             silent += len(read_all(dataset)) == 40
         path.write_bytes(whole)
@@ -135,7 +138,10 @@ def test_damage_after_opening_is_found_too(dataset: Path) -> None:
     path = dataset / SHARD
     first, last = page_area(path)
     damage(path, first, bytes(last - first))
-    numbers = [number for number in range(40) if found._layout("train").at(number).path == path]
+    before, inside = (
+        next(entry.rows for entry in found.manifest.files if entry.path == name) for name in (FIRST, SHARD)
+    )
+    numbers = range(before, before + inside)
     with pytest.raises(DataError, match="part-00001") as caught:
         found.row("train", numbers[0])
     assert caught.value.fix == "ask the owner"
@@ -166,12 +172,44 @@ def test_a_damaged_footer_is_found(dataset: Path, cut: str) -> None:
         read_all(dataset)
 
 
+def restate(directory: Path, name: str, **changes) -> Manifest:
+    """The manifest with other statements about one file, by default the true ones about the bytes it has now."""
+    path = directory / name
+    now = {"bytes": path.stat().st_size, "blake3": digest_file(path)} | changes
+    manifest = Manifest.read(directory)
+    files = tuple(replace(entry, **now) if entry.path == name else entry for entry in manifest.files)
+    return replace(manifest, files=files)
+
+
 def test_a_shard_of_another_schema_is_refused(dataset: Path) -> None:
-    path = dataset / SHARD
-    pq.write_table(pa.table({"url": ["x"]}), path)
-    found = SnapshotDataset(dataset, Manifest.read(dataset), RESTORE)
+    pq.write_table(pa.table({"url": ["x"]}), dataset / SHARD)
+    found = SnapshotDataset(dataset, restate(dataset, SHARD), RESTORE)
     with pytest.raises(DataError, match="'url'"):
         found.row("train", 20)
+
+
+def test_a_shard_with_other_row_counts_is_refused(dataset: Path) -> None:
+    found = SnapshotDataset(dataset, restate(dataset, FIRST, rows=3), RESTORE)
+    with pytest.raises(DataError, match="expected 3 of"):
+        found.row("train", 0)
+
+
+def test_shards_whose_media_are_no_ranges_of_the_file_are_refused(dataset: Path) -> None:
+    table = pq.read_table(dataset / FIRST)
+    for options, problem in (({"compression": "zstd"}, "compressed"), ({"compression": "none"}, "not stored plain")):
+        pq.write_table(table, dataset / FIRST, **options)
+        with pytest.raises(DataError, match=problem):
+            SnapshotDataset(dataset, restate(dataset, FIRST), RESTORE).row("train", 0)
+
+
+def test_pickling_gives_the_same_dataset_and_sends_no_rows(dataset: Path, make_row) -> None:
+    found = SnapshotDataset.open(dataset, restore="ask the owner")
+    found.row("train", 0)
+    sent = pickle.dumps(found)
+    again = pickle.loads(sent)
+    assert len(sent) < 3_000
+    assert (again.directory, again.restore, again.manifest) == (dataset, "ask the owner", found.manifest)
+    assert again.row("train", 39) == make_row(39)
 
 
 def test_open_snapshot(dataset: Path, write, make_row) -> None:

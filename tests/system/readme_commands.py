@@ -9,7 +9,11 @@ _GUIDE = "tests/system/test_data_guide.py"
 EXECUTED_BY: dict[str, str] = {
     "make demo": f"{_DEMO}::test_demo",
     "make test": f"{_HERE}::test_ci_runs_the_tests",
-    "trackyard plan stage1": f"{_HERE}::test_the_plan",
+    "trackyard preflight stage1": f"{_HERE}::test_the_plan",
+    "trackyard plan build stage1": f"{_HERE}::test_the_plan",
+    "trackyard plan check stage1": f"{_HERE}::test_the_plan",
+    "trackyard feed view stage1 --out view.html": f"{_HERE}::test_the_plan",
+    "trackyard mixture show stage2 --params profiles/report.yaml --sizes catalog": f"{_HERE}::test_the_plan",
     "trackyard data plan stage1": f"{_GUIDE}::test_from_an_empty_disk_to_a_verified_snapshot",
     "trackyard data fetch stage1 --dry-run": f"{_GUIDE}::test_from_an_empty_disk_to_a_verified_snapshot",
     "trackyard params": f"{_HERE}::test_the_parameters",

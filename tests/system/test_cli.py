@@ -88,9 +88,30 @@ SURFACE = {
         "--offline",
         "--json",
     ],
+    "export": ["source", "target", "--layout"],
+    "feed figures": ["--params", "--out", "--json"],
+    "feed view": [
+        "stage",
+        "--packs",
+        "--step",
+        "--snapshot",
+        "--dataset",
+        "--split",
+        "--rows",
+        "--params",
+        "--out",
+        "--json",
+    ],
     "lineage verify": ["path"],
     "params": ["--json"],
-    "plan": ["stage", "--params", "--json"],
+    "mixture diff": ["a", "b", "--sizes", "--json"],
+    "mixture plot": ["stage", "--out", "--params", "--sizes", "--max-epochs", "--rows-per-pack"],
+    "mixture show": ["stage", "--params", "--sizes", "--strict", "--max-epochs", "--rows-per-pack", "--json"],
+    "plan build": ["stage", "--params", "--json"],
+    "plan check": ["stage", "--params", "--json"],
+    "plan diff": ["a", "b", "--params", "--against", "--json"],
+    "plan show": ["plan", "--params", "--step", "--slot", "--json"],
+    "preflight": ["stage", "--params", "--context-parallel", "--json"],
     "record sync": [],
     "run": ["track", "stage", "--params", "--processes"],
     "table": ["track"],
@@ -163,7 +184,7 @@ def test_params_prints_what_is_in_force(bare: Repository) -> None:
 
 
 def test_plan_prints_what_a_stage_will_train_on(after_stage1: Repository) -> None:
-    ended = after_stage1.trackyard("plan", "stage1", "--json")
+    ended = after_stage1.trackyard("plan", "build", "stage1", "--json")
     assert ended.code == 0, ended
     plan = json.loads(ended.out)
     run = after_stage1.run_directory("stage1")

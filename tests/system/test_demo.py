@@ -162,6 +162,14 @@ def test_one_changed_byte_is_caught_before_training(clone: Path) -> None:
     assert "up to date" in run(["dvc", "repro", "stage2"], clone).stdout
 
 
+def test_the_figures_of_the_guide_are_of_this_plan(clone: Path, tmp_path: Path) -> None:
+    run([str(BIN / "trackyard"), "feed", "figures", "--out", str(tmp_path)], clone)
+    drawn = {path.name: path.read_text() for path in tmp_path.iterdir()}
+    assert len(drawn) == 4
+    changed = [name for name, text in drawn.items() if (ROOT / "docs" / "figures" / name).read_text() != text]
+    assert changed == [], "draw them again: trackyard feed figures"
+
+
 def test_the_lineage_of_the_last_export_is_proved(clone: Path) -> None:
     text = run(["trackyard", "lineage", "verify", "artifacts/molmo2/stage3/export"], clone).stdout
     assert "links proved" in text
@@ -191,6 +199,7 @@ def test_the_export_generates_the_same_tokens_in_the_stock_class(clone: Path, tm
     from trackyard.feed.sample import build_prompt
     from trackyard.feed.tokens import TokenTable
     from trackyard.models.molmo2 import load_molmo2
+    from trackyard.models.pixels import normalise_patches
     from trackyard.recipes.molmo2.parameters import load_molmo2 as load_parameters
     from trackyard.snapshot.reader import SnapshotDataset
 
@@ -208,7 +217,7 @@ def test_the_export_generates_the_same_tokens_in_the_stock_class(clone: Path, tm
             "input_ids": torch.from_numpy(batch.input_ids),
             "attention_mask": torch.ones_like(torch.from_numpy(batch.input_ids)),
             "mm_token_type_ids": torch.from_numpy(batch.visual_flags).long(),
-            "pixel_values": torch.from_numpy(batch.visual.patches),
+            "pixel_values": normalise_patches(torch.from_numpy(batch.visual.patches)),
             "image_token_pooling": torch.from_numpy(batch.visual.pooling),
             "image_grids": torch.from_numpy(batch.visual.grids),
         },

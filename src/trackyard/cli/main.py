@@ -7,7 +7,7 @@ import sys
 
 import typer
 
-from trackyard.cli import catalog, data, lineage, params, plan, record, run, table, ui
+from trackyard.cli import catalog, data, export, feed, lineage, mixture, params, plan, preflight, record, run, table, ui
 from trackyard.cli.printing import tell
 from trackyard.errors import TrackyardError
 
@@ -23,12 +23,16 @@ app = typer.Typer(
 )
 app.add_typer(catalog.app, name="catalog")
 app.add_typer(data.app, name="data")
+app.add_typer(mixture.app, name="mixture")
+app.add_typer(plan.app, name="plan")
+app.add_typer(feed.app, name="feed")
 app.add_typer(record.app, name="record")
 app.add_typer(lineage.app, name="lineage")
 app.command("run")(run.run)
-app.command("plan")(plan.plan)
+app.command("preflight")(preflight.preflight)
 app.command("params")(params.params)
 app.command("table")(table.table)
+app.command("export")(export.export)
 app.command("ui")(ui.ui)
 
 

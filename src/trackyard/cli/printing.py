@@ -9,6 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from trackyard.errors import EXIT_DONE, EXIT_FAILED, EXIT_STOPPED_EARLY, TrackyardError
+from trackyard.launch.preflight import Row
+
+_MARKS = {"passed": "OK  ", "failed": "FAIL", "skipped": "skip"}
 
 
 def print_json(value: Any) -> None:
@@ -76,3 +79,10 @@ class Failures:
         if EXIT_STOPPED_EARLY in codes:
             return EXIT_STOPPED_EARLY
         return codes.pop() if len(codes) == 1 else EXIT_FAILED if codes else EXIT_DONE
+
+
+def print_check(row: Row) -> None:
+    """The outcome of one check of a preflight, and what mends it."""
+    print(f"{_MARKS[row.state]} {row.name:18} {row.detail}", flush=True)
+    if row.fix:
+        print(f"     {'fix:':18} {row.fix}", flush=True)

@@ -53,6 +53,11 @@ def video_processor_config(geometry: VisionGeometry, video: VideoParameters) -> 
         "num_frames": video.max_frames,
         "max_fps": video.fps,
         "do_sample_frames": True,
+        # Unset, the stock video processor would hand bytes instead of values to the model.
+        "do_convert_rgb": True,
+        "do_resize": True,
+        "do_rescale": True,
+        "do_normalize": True,
         "image_mean": [0.5, 0.5, 0.5],
         "image_std": [0.5, 0.5, 0.5],
         "resample": 2,

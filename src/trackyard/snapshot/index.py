@@ -1,11 +1,11 @@
-"""The index: how long each row is, measured once for a tokenizer and a preprocessing. Source: design section 3."""
+"""The index: how long each row of a split is, and what of it cannot be used. Source: design section 3."""
 
 from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -13,24 +13,24 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from trackyard.digest import digest_bytes, digest_json, short
+from trackyard.digest import digest_bytes
 from trackyard.durable import write_atomic
-from trackyard.progress import track
-from trackyard.row import Row
-from trackyard.snapshot.reader import SnapshotDataset
 
 Ints = NDArray[np.int32]
 COLUMNS = ("tokens", "visual", "inputs", "labels")
+USABLE = "usable"
 KEY = b"trackyard.key"
 FINGERPRINT = b"trackyard.fingerprint"
 REASONS = b"trackyard.reasons"
+NOTES = b"trackyard.notes"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Measured:
     """What a row costs. tokens: whole sequence; visual: visual tokens in it; inputs: crops and frames; labels: targets.
 
-    reason: why the row cannot be used, None if it can. kind: image, video or text.
+    reason: why the row cannot be used, None if it can. kind: image, video or text. notes: what is dropped or changed of
+    a row that is used, by what it is, with how many of it.
     """
 
     tokens: int
@@ -39,6 +39,7 @@ class Measured:
     labels: int
     reason: str | None
     kind: str
+    notes: Mapping[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,6 +53,8 @@ class LengthIndex:
     reason: Ints
     reasons: tuple[str, ...]
     """Reason texts; number 0 is "usable"."""
+    notes: Mapping[str, int] = field(default_factory=dict)
+    """What is dropped or changed of the usable rows, summed over them."""
 
     @property
     def usable(self) -> NDArray[np.int64]:
@@ -67,62 +70,42 @@ class LengthIndex:
     def fingerprint(self) -> str:
         """Digest of all columns."""
         columns = b"".join(getattr(self, name).astype("<i4").tobytes() for name in (*COLUMNS, "reason"))
-        return digest_bytes(columns + "\0".join(self.reasons).encode())
+        told = "\0".join([*self.reasons, *(f"{note}={count}" for note, count in sorted(self.notes.items()))])
+        return digest_bytes(columns + told.encode())
 
 
-def build_index(
-    dataset: SnapshotDataset,
-    split: str,
-    measure: Callable[[Row], Measured],
-    *,
-    measure_key: str,
-    cache: Path,
-) -> LengthIndex:
-    """Measure every row of a split, or read what was measured before.
-
-    measure_key: digest of everything that `measure` depends on besides the row. The file in `cache` is named by it, the
-    manifest's fingerprint and the split. A file that is damaged, or not of this key, is measured anew and replaced: it
-    can always be derived again.
-    """
-    key = digest_json({"manifest": dataset.manifest.fingerprint, "split": split, "measure": measure_key})
-    path = cache / f"{dataset.name}-{split}-{short(key)}.parquet"
-    known = _read(path, key, dataset.rows(split))
-    if known is not None:
-        return known
-    reasons = ["usable"]
-    values = np.zeros((dataset.rows(split), len(COLUMNS) + 1), dtype=np.int32)
-    rows = track(dataset.iterate(split), label=f"measuring {dataset.name}/{split}", total=dataset.rows(split))
-    for number, row in enumerate(rows):
-        found = measure(row)
-        if found.reason is not None and found.reason not in reasons:
-            reasons.append(found.reason)
-        reason = 0 if found.reason is None else reasons.index(found.reason)
-        values[number] = (found.tokens, found.visual, found.inputs, found.labels, reason)
-    tokens, visual, inputs, labels, reason_column = (np.ascontiguousarray(column) for column in values.T)
-    index = LengthIndex(
-        tokens=tokens, visual=visual, inputs=inputs, labels=labels, reason=reason_column, reasons=tuple(reasons)
+def index_of_values(values: Ints, reasons: Sequence[str], notes: Mapping[str, int]) -> LengthIndex:
+    """values: int32 [rows, 5], the columns and the number of the reason."""
+    tokens, visual, inputs, labels, reason = (np.ascontiguousarray(column) for column in values.T)
+    changed = {note: count for note, count in sorted(notes.items()) if count}
+    return LengthIndex(
+        tokens=tokens, visual=visual, inputs=inputs, labels=labels, reason=reason, reasons=tuple(reasons), notes=changed
     )
-    _write(path, key, index)
-    return index
 
 
-def _write(path: Path, key: str, index: LengthIndex) -> None:
+def write_index(path: Path, key: str, index: LengthIndex) -> None:
+    """Keep an index. key: of everything it depends on."""
     table = pa.table({name: getattr(index, name) for name in (*COLUMNS, "reason")})
     table = table.replace_schema_metadata(
-        {KEY: key, FINGERPRINT: index.fingerprint, REASONS: json.dumps(index.reasons, ensure_ascii=False)}
+        {
+            KEY: key,
+            FINGERPRINT: index.fingerprint,
+            REASONS: json.dumps(index.reasons, ensure_ascii=False),
+            NOTES: json.dumps(dict(index.notes), ensure_ascii=False),
+        }
     )
     sink = pa.BufferOutputStream()
     pq.write_table(table, sink, write_page_checksum=True)
     write_atomic(path, sink.getvalue().to_pybytes())
 
 
-def _read(path: Path, key: str, rows: int) -> LengthIndex | None:
+def read_index(path: Path, key: str, rows: int) -> LengthIndex | None:
     """The index kept at `path` if it is whole, of this key and of this many rows; None otherwise."""
     try:
         table = pq.read_table(path, page_checksum_verification=True)
         metadata = table.schema.metadata or {}
         columns = {name: table.column(name).to_numpy() for name in (*COLUMNS, "reason")}
-        index = LengthIndex(**columns, reasons=tuple(json.loads(metadata[REASONS])))
+        index = LengthIndex(**columns, reasons=tuple(json.loads(metadata[REASONS])), notes=json.loads(metadata[NOTES]))
         stated = metadata[FINGERPRINT].decode()
     except (OSError, pa.ArrowException, KeyError, ValueError):
         return None

@@ -1,61 +1,37 @@
-"""Reading a snapshot: random access to rows, every page checked when it is read."""
+"""Reading a snapshot: random access to rows, each checked when it is first read (see `trackyard.snapshot.shard`)."""
 
 from __future__ import annotations
 
-import bisect
 import difflib
-import threading
-from collections import OrderedDict
+from bisect import bisect_right
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
-
-import pyarrow as pa
-import pyarrow.parquet as pq
 
 from trackyard.durable import TEMPORARY
 from trackyard.errors import DataError
 from trackyard.row import Row
-from trackyard.snapshot.columns import SCHEMA, record_to_row
-from trackyard.snapshot.manifest import NAME, RESTORE, FileEntry, Manifest, without_manifest
-
-CACHED_BYTES = 32_000_000
-"""Row groups of a dataset that stay decoded in memory, in bytes; the last one read always stays."""
-
-
-@dataclass(frozen=True, slots=True)
-class _Group:
-    """A row group: its file, the file's parsed footer, its number in the file, and the first row it holds."""
-
-    path: Path
-    footer: pq.FileMetaData
-    number: int
-    first: int
-
-
-@dataclass(frozen=True, slots=True)
-class _Layout:
-    """Row groups of a split in order. firsts: the first row of each."""
-
-    groups: list[_Group]
-    firsts: list[int]
-
-    def at(self, number: int) -> _Group:
-        return self.groups[bisect.bisect_right(self.firsts, number) - 1]
+from trackyard.snapshot.manifest import NAME, RESTORE, Manifest, without_manifest
+from trackyard.snapshot.shard import Record, Shard
 
 
 class SnapshotDataset:
-    """One dataset of a snapshot. Safe for several threads. Open with `SnapshotDataset.open`.
+    """One dataset of a snapshot. Safe for several threads; another process gets it by pickling, which sends no rows.
 
-    restore: the command that an error about damaged bytes tells the user to run.
+    Open with `SnapshotDataset.open`. restore: the command that an error about damaged bytes tells the user to run.
     """
 
     def __init__(self, directory: Path, manifest: Manifest, restore: str) -> None:
         self.directory, self.manifest, self.restore = directory, manifest, restore
-        # Two locks, both held for look-ups: a page is read and checked outside, so that threads do it side by side.
-        self._layout_lock, self._cache_lock = threading.Lock(), threading.Lock()
-        self._layouts: dict[str, _Layout] = {}
-        self._cache: OrderedDict[tuple[Path, int], pa.Table] = OrderedDict()
+        self._shards: dict[str, list[Shard]] = {split: [] for split in manifest.splits}
+        self._firsts: dict[str, list[int]] = {split: [] for split in manifest.splits}
+        ends = dict.fromkeys(manifest.splits, 0)
+        for entry in manifest.files:
+            self._shards[entry.split].append(Shard(directory / entry.path, entry, restore))
+            self._firsts[entry.split].append(ends[entry.split])
+            ends[entry.split] += entry.rows
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return type(self), (self.directory, self.manifest, self.restore)
 
     @classmethod
     def open(cls, directory: Path, *, restore: str = RESTORE) -> SnapshotDataset:
@@ -88,76 +64,24 @@ class SnapshotDataset:
         """Rows of a split, 0 if the dataset does not have it."""
         return self.manifest.splits.get(split, 0)
 
-    def row(self, split: str, number: int) -> Row:
-        """Row `number` of a split, 0 … rows - 1 (IndexError beyond). DataError if its page fails its checksum."""
-        if not 0 <= number < self.rows(split):
+    def record(self, split: str, number: int) -> Record:
+        """Row `number` of a split as it is stored, media not copied. Raises as `row` does."""
+        if not 0 <= number < self.manifest.splits.get(split, 0):
             raise IndexError(f"row {number} of {self.name}/{split}, which has {self.rows(split)}")
-        group = self._layout(split).at(number)
-        return record_to_row(self._table(group).slice(number - group.first, 1).to_pylist()[0])
+        firsts = self._firsts[split]
+        at = bisect_right(firsts, number) - 1
+        return self._shards[split][at].record(number - firsts[at])
+
+    def row(self, split: str, number: int) -> Row:
+        """Row `number` of a split, 0 … rows - 1 (IndexError beyond).
+
+        DataError if its file is absent, cut or of another size, or if a byte of the row is not the planned one.
+        """
+        return self.record(split, number).row()
 
     def iterate(self, split: str) -> Iterator[Row]:
         """Every row of a split, in order."""
         return (self.row(split, number) for number in range(self.rows(split)))
-
-    def _layout(self, split: str) -> _Layout:
-        with self._layout_lock:
-            if split not in self._layouts:
-                groups: list[_Group] = []
-                first = 0
-                for entry in self.manifest.files:
-                    if entry.split != split:
-                        continue
-                    path = self.directory / entry.path
-                    footer = self._footer(path, entry)
-                    for number in range(footer.num_row_groups):
-                        groups.append(_Group(path, footer, number, first))
-                        first += footer.row_group(number).num_rows
-                self._layouts[split] = _Layout(groups, [group.first for group in groups])
-            return self._layouts[split]
-
-    def _footer(self, path: Path, entry: FileEntry) -> pq.FileMetaData:
-        """The parsed footer of a shard, which has no checksum of its own: checked against schema and manifest."""
-        try:
-            with pq.ParquetFile(path) as file:
-                footer, schema = file.metadata, file.schema_arrow
-        except (OSError, pa.ArrowException) as error:
-            raise self._damaged(path, str(error)) from error
-        if not schema.equals(SCHEMA) or footer.num_rows != entry.rows:
-            raise self._damaged(
-                path, f"{footer.num_rows} rows of {schema.names}, expected {entry.rows} of {SCHEMA.names}"
-            )
-        return footer
-
-    def _table(self, group: _Group) -> pa.Table:
-        key = (group.path, group.number)
-        with self._cache_lock:
-            if key in self._cache:
-                self._cache.move_to_end(key)
-                return self._cache[key]
-        try:
-            # A file opened per read belongs to one thread and survives a fork; the footer is not parsed again.
-            with pq.ParquetFile(
-                group.path, metadata=group.footer, page_checksum_verification=True, pre_buffer=False
-            ) as file:
-                table = file.read_row_group(group.number, use_threads=False)
-        except (OSError, pa.ArrowException) as error:
-            raise self._damaged(group.path, str(error)) from error
-        expected = group.footer.row_group(group.number).num_rows
-        if table.num_rows != expected:
-            raise self._damaged(group.path, f"row group {group.number} has {table.num_rows} rows, expected {expected}")
-        with self._cache_lock:
-            self._cache[key] = table
-            held = sum(kept.nbytes for kept in self._cache.values())
-            while held > CACHED_BYTES and len(self._cache) > 1:
-                held -= self._cache.popitem(last=False)[1].nbytes
-        return table
-
-    def _damaged(self, path: Path, problem: str) -> DataError:
-        return DataError(
-            what=f"{path} cannot be read: {problem}",
-            why="the file is missing, cut short or has changed bytes; training on it would not be the planned training",
-            fix=self.restore,
-        )
 
 
 def open_snapshot(root: Path, names: Sequence[str] | None, *, restore: str = RESTORE) -> dict[str, SnapshotDataset]:

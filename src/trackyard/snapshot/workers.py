@@ -77,16 +77,20 @@ def _ended(worker: _Worker) -> Unit:
 
 
 def _work(send: Connection, work: Path, unit: Unit, shard_bytes: int, strict: bool) -> None:
-    """Life of a worker. It ends with its parent, who alone acts on signals: they often go to a whole group."""
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1):
-        signal.signal(number, signal.SIG_IGN)
-    threading.Thread(target=_end_with_parent, daemon=True).start()
+    live_with_parent()
     try:
         write_unit(work, unit, shard_bytes=shard_bytes, strict=strict)
     except (TrackyardError, OSError) as problem:
         send.send(problem)
         return
     send.send(None)
+
+
+def live_with_parent() -> None:
+    """A worker ends with its parent, who alone acts on signals: they often go to a whole group."""
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1):
+        signal.signal(number, signal.SIG_IGN)
+    threading.Thread(target=_end_with_parent, daemon=True).start()
 
 
 def _end_with_parent() -> None:

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import sys
 
-from trackyard.cli.printing import print_json
+from trackyard.cli.printing import print_check, print_json
 from trackyard.cli.root import repository_root
 from trackyard.errors import ConfigError
 from trackyard.launch.preflight import SCHEMA, Row
 
 REPORT = "artifacts/pile_ffn/preflight.json"
 TEXT = "pile-uncopyrighted"
-MARKS = {"passed": "OK  ", "failed": "FAIL", "skipped": "skip"}
 
 
 def preflight(*, quick: bool, full: bool, offline: bool, as_json: bool) -> None:
@@ -39,7 +38,7 @@ def preflight(*, quick: bool, full: bool, offline: bool, as_json: bool) -> None:
         offline=offline,
         places=Places.of(root),
         root=root,
-        progress=None if as_json else _print,
+        progress=None if as_json else print_check,
     )
     totals = {state: report.count(state) for state in ("passed", "failed", "skipped")}
     body = {
@@ -57,9 +56,3 @@ def preflight(*, quick: bool, full: bool, offline: bool, as_json: bool) -> None:
         counts = ", ".join(f"{count} {state}" for state, count in totals.items())
         print(f"{len(report.rows)} checks: {counts}; {report.fetched:,} bytes fetched; {REPORT}")
     sys.exit(0 if report.ok else 1)
-
-
-def _print(row: Row) -> None:
-    print(f"{MARKS[row.state]} {row.name:18} {row.detail}", flush=True)
-    if row.fix:
-        print(f"     {'fix:':18} {row.fix}", flush=True)
