@@ -7,6 +7,7 @@ parent's alone; a worker ends with its parent, even a killed one. Source: reliab
 from __future__ import annotations
 
 import signal
+import time
 from collections.abc import Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
@@ -100,8 +101,10 @@ class WorkerPool:
 
 
 def _cause(worker: _Worker) -> str:
-    worker.join(GRACE_S)
-    code = worker.exitcode
+    # The executor waits for its processes as well. Whoever comes second sees the exit code when the other has noted it.
+    deadline = time.monotonic() + GRACE_S
+    while (code := worker.exitcode) is None and time.monotonic() < deadline:
+        time.sleep(0.01)
     return f"killed by {signal.Signals(-code).name}" if code is not None and code < 0 else f"exit code {code}"
 
 
