@@ -132,7 +132,7 @@ def test_the_plan(shell: Shell, repository: Repository) -> None:
 
 @pytest.mark.system
 def test_the_parameters(shell: Shell, repository: Repository) -> None:
-    shown = yaml.safe_load(shell(command("params")))["molmo2"]
+    shown = yaml.safe_load(shell(command("trackyard params")))["molmo2"]
     assert shown["stage1"]["steps"] == STAGE1_STEPS
     assert shown["stage1"]["video"]["slow"] == "native"  # a default that the file does not hold
 

@@ -190,9 +190,10 @@ class Running:
 
 
 def make_repository(path: Path) -> Repository:
-    """Write the root: parameters, catalogue and a small snapshot."""
+    """Write the root: parameters, profiles, catalogue and a small snapshot."""
     path.mkdir(parents=True)
-    shutil.copytree(SOURCE / "catalog", path / "catalog")
+    for folder in ("catalog", "profiles"):
+        shutil.copytree(SOURCE / folder, path / folder)
     (path / "params.yaml").write_text(yaml.safe_dump({"molmo2": small_parameters()}))
     for name, (train, validation) in ROWS.items():
         write_rows(path / "data" / "mini" / name, name, train=mini_rows(name, "train", train),

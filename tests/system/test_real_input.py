@@ -73,7 +73,7 @@ def test_every_importable_row_gets_in_and_the_rest_is_reported(root: Path) -> No
 
 
 def test_stages_1_and_2_train_on_it(root: Path) -> None:
-    plan = json.loads(trackyard("plan", "stage1", "--json", cwd=root).stdout)
+    plan = json.loads(trackyard("plan", "build", "stage1", "--json", cwd=root).stdout)
     assert {entry["dataset"] for entry in plan["entries"] if entry["rate"] > 0} == {
         "mmmu_pro", "photos", "videos", "shakespeare",
     }  # fmt: skip

@@ -54,7 +54,9 @@ def test_outside_a_repository_root(tmp_path: Path) -> None:
     assert parts["fix"].startswith("cd to the directory that holds params.yaml")
 
 
-@pytest.mark.parametrize("command", [("run", "molmo2", "stage4"), ("run", "molmo", "stage1"), ("plan", "stage4")])
+@pytest.mark.parametrize(
+    "command", [("run", "molmo2", "stage4"), ("run", "molmo", "stage1"), ("plan", "build", "stage4")]
+)
 def test_a_stage_that_does_not_exist(bare: Repository, command: tuple[str, ...]) -> None:
     parts = bare.trackyard(*command).error(2, "ConfigError")
     assert "no stage" in parts["what"]
