@@ -64,7 +64,8 @@ def test_two_processes_stopped_by_a_signal_end_as_one_process_does(
         running.send(signal.SIGTERM)
         ended = running.end()
     parts = ended.error(75, "StoppedEarly")
-    assert parts["what"] == "stopped by SIGUSR1"
+    # Two signals that wait at once have no order.
+    assert parts["what"] in ("stopped by SIGUSR1", "stopped by SIGTERM")
     (stopped_at,) = repository.checkpoints()[-1:]
     assert 1 <= stopped_at < STEPS
     continued = repository.trackyard("run", "molmo2", "stage2", "--processes", "2")
