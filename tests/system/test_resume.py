@@ -20,8 +20,6 @@ pytestmark = pytest.mark.system
 SEED = 20261121
 KILLS = ("first step", "new checkpoint", "checkpoint being written", "first step", "new checkpoint", "final weights")
 """What is waited for before each kill; all but the writing of a checkpoint are followed by a random delay."""
-WORKERS_FROM = 4
-"""From this attempt on rows are decoded by two processes: where they are decoded changes nothing."""
 LONGEST_DELAY_S = 0.3
 
 
@@ -31,9 +29,7 @@ def killed(after_stage1: Repository, tmp_path_factory: pytest.TempPathFactory) -
     repository = after_stage1.copy(tmp_path_factory.mktemp("killed") / "root")
     moments = random.Random(SEED)
     newest = []
-    for number, kill in enumerate(KILLS):
-        if number == WORKERS_FROM:
-            repository.edit(lambda values: values["engine"].update(workers=2))
+    for kill in KILLS:
         with repository.started("run", "molmo2", "stage2") as running:
             _wait_for(kill, running, repository)
             if kill != "checkpoint being written":
