@@ -19,7 +19,7 @@ from PIL import Image
 
 from benchmarks.decode_resize_peer import PEERS, child, pil
 from benchmarks.harness import Contender, Target, compare, judge, write_record
-from trackyard.feed.decode import decode_resized
+from trackyard.feed.resized import decode_resized
 
 COUNT, WIDTH, HEIGHT, QUALITY = 24, 1024, 768, 88
 TOLERANCE = 2.0

@@ -23,7 +23,7 @@ from benchmarks.harness import Contender, Target, compare, judge, write_record
 from benchmarks.image_loader_peer import BATCH, IMAGES, READERS, SIDE, WORKERS, images, light
 from benchmarks.image_loader_peer import make as make_for_peers
 from benchmarks.measured import report
-from trackyard.feed.decode import decode_resized
+from trackyard.feed.resized import decode_resized
 from trackyard.row import Media, Row, Turn
 from trackyard.snapshot.reader import SnapshotDataset
 from trackyard.snapshot.writer import write_dataset

@@ -13,6 +13,7 @@ import argparse
 import io
 import itertools
 import json
+import os
 import pickle
 import sys
 import tarfile
@@ -178,6 +179,9 @@ def main() -> None:
         make(given.directory, given.samples)
     else:
         child(given.child, given.directory)
+        # A reader thread of an iterator that is left unfinished (pyarrow under `datasets`) aborts the interpreter at
+        # its end, after the work and the line about it.
+        os._exit(0)
 
 
 if __name__ == "__main__":

@@ -1,58 +1,14 @@
-import io
 import struct
-from functools import cache
 
 import numpy as np
 import pytest
 import simplejpeg
-from PIL import Image, ImageOps
 
+from tests.feed.pictures import by_pillow, encode, outcome, soft, turned
 from tests.memory import peak_growth
-from trackyard.acquire.media import UnreadableMedia, open_image
-from trackyard.errors import ConfigError
+from trackyard.acquire.media import open_image
 from trackyard.feed import decode
-from trackyard.feed.decode import decode_resized, decode_rgb
-
-
-def soft(height: int, width: int, seed: int = 0) -> Image.Image:
-    """A picture with as much fine detail as a photograph."""
-    grid = np.random.default_rng(seed).integers(0, 256, (height // 8 + 2, width // 8 + 2, 3), dtype=np.uint8)
-    return Image.fromarray(grid).resize((width, height), Image.Resampling.BICUBIC)
-
-
-@cache
-def photograph() -> bytes:
-    """A JPEG of 1024 x 768 with detail of every size, the less the finer, as photographs have it."""
-    random, scene = np.random.default_rng(0), np.zeros((768, 1024, 3))
-    for octave in range(1, 10):
-        grid = random.integers(0, 256, (3 * 2**octave // 4, 2**octave, 3), dtype=np.uint8)
-        scene += (np.asarray(Image.fromarray(grid).resize((1024, 768), Image.Resampling.BILINEAR)) - 128.0) * 2 ** (
-            1 - octave
-        )
-    return encode(Image.fromarray(np.clip(scene + 128, 0, 255).astype(np.uint8)), quality=88)
-
-
-def encode(image: Image.Image, fmt: str = "JPEG", **options: object) -> bytes:
-    stream = io.BytesIO()
-    image.save(stream, fmt, **options)
-    return stream.getvalue()
-
-
-def turned(orientation: int) -> Image.Exif:
-    exif = Image.Exif()
-    exif[0x0112] = orientation
-    return exif
-
-
-def by_pillow(data: bytes) -> np.ndarray:
-    return np.asarray(ImageOps.exif_transpose(Image.open(io.BytesIO(data))).convert("RGB"))
-
-
-def outcome(data: bytes, way) -> np.ndarray | str:
-    try:
-        return way(data, "x")
-    except UnreadableMedia as error:
-        return error.reason
+from trackyard.feed.decode import decode_rgb
 
 
 @pytest.fixture
@@ -135,9 +91,6 @@ def test_orientation_is_applied_once(fmt: str, orientation: int) -> None:
     data = encode(soft(24, 40), fmt, exif=turned(orientation))
     assert np.array_equal(decode_rgb(data, "x"), np.asarray(open_image(data, "x").convert("RGB")))
     assert decode_rgb(data, "x").shape == ((40, 24, 3) if 5 <= orientation <= 8 else (24, 40, 3))
-    small = decode_resized(data, "x", 20, 10)
-    whole = Image.fromarray(decode_rgb(data, "x")).resize((10, 20), Image.Resampling.BICUBIC)
-    assert np.abs(small.astype(int) - np.asarray(whole)).mean() < 4
 
 
 def test_an_orientation_in_xmp_counts() -> None:
@@ -177,8 +130,7 @@ def test_damage_ends_as_at_import() -> None:
 def test_every_cut_of_a_jpeg_is_noticed() -> None:
     data = encode(soft(60, 80))
     for keep in (0, 1, 3, len(data) // 3, len(data) * 9 // 10):
-        for way in (decode_rgb, lambda data, path: decode_resized(data, path, 20, 20)):
-            assert outcome(data[:keep], way) == "unreadable image"
+        assert outcome(data[:keep], decode_rgb) == "unreadable image"
 
 
 @pytest.mark.usefixtures("only_pillow")
@@ -191,44 +143,4 @@ def test_bombs_are_refused_from_the_header() -> None:
     with peak_growth() as grown:
         for data in (jpeg, whole):
             assert outcome(data, decode_rgb) == "image above 64 megapixels"
-            assert outcome(data, lambda data, path: decode_resized(data, path, 8, 8)) == "image above 64 megapixels"
         assert grown() < 20_000_000
-
-
-@pytest.mark.parametrize(("height", "width"), [(384, 512), (288, 384), (512, 512), (224, 224), (700, 1000), (96, 128)])
-def test_a_resized_photograph_is_within_two_levels_of_pillows(height: int, width: int) -> None:
-    data = photograph()
-    found = decode_resized(data, "x", height, width)
-    size, bicubic = (width, height), Image.Resampling.BICUBIC
-    reference = np.asarray(Image.open(io.BytesIO(data)).resize(size, bicubic)).astype(int)
-    shifted = np.roll(reference, 1, axis=1)
-    assert found.shape == (height, width, 3)
-    assert np.abs(found - reference).mean() <= 0.5
-    assert np.abs(shifted - reference).mean() > 0.5  # negative control: one column off
-
-
-def test_a_jpeg_is_decoded_no_larger_than_needed(monkeypatch: pytest.MonkeyPatch) -> None:
-    seen: list[tuple[int, ...]] = []
-    plain = simplejpeg.decode_jpeg
-
-    def watched(*args: object, **kwargs: object) -> np.ndarray:
-        seen.append(plain(*args, **kwargs).shape[:2])
-        return plain(*args, **kwargs)
-
-    monkeypatch.setattr(simplejpeg, "decode_jpeg", watched)
-    data = photograph()
-    for height, width in ((384, 512), (288, 384), (300, 400), (96, 1), (700, 900), (1536, 2048)):
-        decode_resized(data, "x", height, width)
-    assert seen == [(384, 512), (288, 384), (384, 512), (96, 128), (768, 1024), (768, 1024)]
-
-
-def test_transparency_and_depth_are_kept_when_resizing() -> None:
-    clear = Image.new("RGBA", (40, 30), (10, 20, 30, 0))
-    assert (decode_resized(encode(clear, "PNG"), "x", 6, 5) == 255).all()
-    scan = Image.fromarray(np.full((30, 40), 51_200, dtype=np.uint16))
-    assert (decode_resized(encode(scan, "PNG"), "x", 6, 5) == 200).all()
-
-
-def test_a_size_of_nothing_is_refused() -> None:
-    with pytest.raises(ConfigError, match="0 x 5 pixels"):
-        decode_resized(encode(soft(8, 8)), "x", 0, 5)

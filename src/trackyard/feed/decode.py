@@ -1,8 +1,7 @@
 """Encoded image to RGB pixels: JPEG by libjpeg-turbo, everything else by Pillow.
 
 `decode_rgb` gives the pixels that Pillow gives, bit for bit: both run libjpeg-turbo's accurate transform and smooth
-upsampling, but Pillow copies through its own rows. `decode_resized` is for models that do not need another program's
-very pixels. Sources: molmo2 spec section 5, performance spec sections 8.2 and 10.2 (B2), reliability spec F16.
+upsampling, but Pillow copies through its own rows. Sources: molmo2 spec section 5, reliability spec F16.
 """
 
 from __future__ import annotations
@@ -13,7 +12,6 @@ from numpy.typing import NDArray
 from PIL import ExifTags, Image
 
 from trackyard.acquire.media import check_size, image_header
-from trackyard.errors import ConfigError
 
 Pixels = NDArray[np.uint8]
 
@@ -39,33 +37,14 @@ _SIDEWAYS = frozenset((5, 6, 7, 8))
 
 def decode_rgb(data: bytes, path: str) -> Pixels:
     """Decode to uint8 [h, w, 3] RGB, EXIF orientation applied, transparency on white. Raises UnreadableMedia."""
-    return _decode(data, path)
+    return decode_covering(data, path, (0, 0))
 
 
-def decode_resized(data: bytes, path: str, height: int, width: int) -> Pixels:
-    """Decode to exactly uint8 [height, width, 3] RGB, upright; antialiased bicubic, the aspect is not kept.
+def decode_covering(data: bytes, path: str, covering: tuple[int, int]) -> Pixels:
+    """Decode to uint8 [h, w, 3] RGB, upright; scaled down as far as decoding can and `covering` allows.
 
-    A JPEG of more than that is decoded at the smallest eighth of its size that covers the target. Against Pillow's full
-    decode and bicubic resize the pictures of performance spec B2 then differ by less than 2 of 255 on average; small
-    photographs with grain, reduced to a half or a third, by up to 6.
-    Raises UnreadableMedia, ConfigError.
-    """
-    if height < 1 or width < 1:
-        raise ConfigError(
-            what=f"an image of {height} x {width} pixels is asked for",
-            why="a resized image has at least one row and one column",
-            fix="give a height and a width of at least 1",
-        )
-    picture = _decode(data, path, (height, width))
-    if picture.shape[:2] == (height, width):
-        return picture
-    return np.asarray(Image.fromarray(picture).resize((width, height), Image.Resampling.BICUBIC))
-
-
-def _decode(data: bytes, path: str, covering: tuple[int, int] = (0, 0)) -> Pixels:
-    """uint8 [h, w, 3], upright; scaled down as far as decoding can and `covering` allows.
-
-    covering: (height, width) that the upright result must have at least; (0, 0) decodes at full size.
+    covering: (height, width) that the upright result must have at least; (0, 0) decodes at full size. Raises
+    UnreadableMedia.
     """
     pixels = _turbo(data, path, covering)
     if pixels is not None:
@@ -76,7 +55,7 @@ def _decode(data: bytes, path: str, covering: tuple[int, int] = (0, 0)) -> Pixel
 
 
 def _turbo(data: bytes, path: str, covering: tuple[int, int]) -> Pixels | None:
-    """`_decode` for a JPEG in colours of its own or grey that is in order; None for everything else."""
+    """`decode_covering` for a JPEG in colours of its own or grey that is in order; None for everything else."""
     if not data.startswith(b"\xff\xd8"):
         return None
     try:
