@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import fcntl
+import threading
 from pathlib import Path
 
 import pytest
@@ -29,6 +30,19 @@ def test_an_owner_that_has_not_written_its_name_yet(tmp_path: Path) -> None:
         fcntl.flock(handle, fcntl.LOCK_EX)
         with pytest.raises(TrackyardError, match="has just started"), exclusive(path, what="x", why="y"):
             pytest.fail("two owners")
+
+
+def test_an_owner_that_writes_its_name_while_the_second_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / ".lock"
+    owner = b'{"pid": 7, "host": "yard", "since": "noon", "command": "dig"}'
+    with open(path, "wb", buffering=0) as handle:
+        fcntl.flock(handle, fcntl.LOCK_EX)
+        writing = threading.Timer(0.05, handle.write, (owner,))
+        writing.start()
+        wanted = "in use by process 7 on yard since noon: dig"
+        with pytest.raises(TrackyardError, match=wanted), exclusive(path, what="x", why="y"):
+            pytest.fail("two owners")
+        writing.join()
 
 
 def test_a_place_that_cannot_hold_it_is_named(tmp_path: Path) -> None:

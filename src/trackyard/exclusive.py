@@ -11,6 +11,7 @@ import json
 import os
 import socket
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -18,6 +19,9 @@ from pathlib import Path
 
 from trackyard.errors import EnvironmentLacking, TrackyardError
 from trackyard.redact import Redactor
+
+OWNER_WRITES_WITHIN_S = 0.5
+"""How long a refused process waits for the name of the one that was faster."""
 
 
 @contextmanager
@@ -74,9 +78,14 @@ def _take(handle: int, path: Path, what: str, why: str) -> None:
 
 
 def _owner(handle: int) -> str:
-    """Who wrote the lock file; the instant between taking and writing it leaves it empty."""
-    try:
-        owner = json.loads(os.pread(handle, 1 << 16, 0))
-    except ValueError:
-        return "a process that has just started"
-    return f"process {owner['pid']} on {owner['host']} since {owner['since']}: {owner['command']}"
+    """Who wrote the lock file; the instant between taking and writing it, when it is empty, is waited for."""
+    deadline = time.monotonic() + OWNER_WRITES_WITHIN_S
+    while True:
+        try:
+            owner = json.loads(os.pread(handle, 1 << 16, 0))
+        except ValueError:
+            if time.monotonic() < deadline:
+                time.sleep(0.01)
+                continue
+            return "a process that has just started, or has just ended"
+        return f"process {owner['pid']} on {owner['host']} since {owner['since']}: {owner['command']}"
