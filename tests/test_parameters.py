@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from pydantic import Field, ValidationError
 
 from trackyard.errors import ConfigError
-from trackyard.parameters import Parameters, parse_parameters, read_yaml
+from trackyard.parameters import Parameters, parse_parameters, read_layered, read_yaml
 
 
 class Optimiser(Parameters):
@@ -117,3 +117,56 @@ def test_what_is_no_mapping_is_refused_with_the_command_that_restores_it(
         read_yaml(path)
     assert raised.value.what.startswith(f"{path} {told}")
     assert "`git checkout -- params.yaml`" in raised.value.fix
+
+
+def layered(folder: Path, above: str, below: str = "a: {b: 1, c: [1, 2]}\nd: 2\n") -> Path:
+    (folder / "base.yaml").write_text(below)
+    path = folder / "profile.yaml"
+    path.write_text(above)
+    return path
+
+
+def test_a_layer_changes_what_it_names_and_nothing_else(tmp_path: Path) -> None:
+    path = layered(tmp_path, "extends: base\na: {b: 3, e: {f: 4}}\n")
+    assert read_layered(path) == {"a": {"b": 3, "c": [1, 2], "e": {"f": 4}}, "d": 2}
+
+
+def test_lists_and_values_are_replaced_whole(tmp_path: Path) -> None:
+    assert read_layered(layered(tmp_path, "extends: base\na: {c: [3]}\nd: {x: 1}\n")) == {
+        "a": {"b": 1, "c": [3]},
+        "d": {"x": 1},
+    }
+
+
+def test_a_file_without_a_base_is_read_as_it_is(tmp_path: Path) -> None:
+    assert read_layered(layered(tmp_path, "a: 1\n")) == {"a": 1}
+
+
+def test_another_base_takes_the_place_of_the_named_one(tmp_path: Path) -> None:
+    path = layered(tmp_path, "extends: base\nd: 5\n")
+    (tmp_path / "other.yaml").write_text("z: 9\n")
+    assert read_layered(path, base="other") == {"z": 9, "d": 5}
+
+
+@pytest.mark.parametrize(
+    ("above", "below", "base", "told"),
+    [
+        ("extends: ../base\n", "a: 1\n", None, "extends is '../base'"),
+        ("extends: [base]\n", "a: 1\n", None, "extends is ['base']"),
+        ("a: 1\n", "a: 1\n", "base", "'base' is asked for instead"),
+        ("extends: base\n", "extends: deeper\na: 1\n", None, "which extends 'deeper'"),
+        ("extends: nothing\n", "a: 1\n", None, "nothing.yaml does not exist"),
+    ],
+)
+def test_layers_that_are_no_layers_are_refused(
+    tmp_path: Path, above: str, below: str, base: str | None, told: str
+) -> None:
+    with pytest.raises(ConfigError) as raised:
+        read_layered(layered(tmp_path, above, below), base=base)
+    assert told in raised.value.what
+
+
+def test_an_unknown_key_of_a_layer_is_refused_as_any_other(tmp_path: Path) -> None:
+    path = layered(tmp_path, "extends: base\nstepz: 4\n", "steps: 3\noptimiser: {learning_rate: 1.0e-4}\n")
+    with pytest.raises(ConfigError, match="did you mean 'steps'"):
+        parse_parameters(Stage, read_layered(path), where="profile.yaml")

@@ -85,3 +85,42 @@ def read_yaml(path: Path) -> dict[str, Any]:
             fix=f"correct {path}, or `git checkout -- {path.name}`",
         )
     return values
+
+
+EXTENDS = "extends"
+"""Key of a parameter file that names the file beside it, without `.yaml`, whose values it changes."""
+
+
+def read_layered(path: Path, *, base: str | None = None) -> dict[str, Any]:
+    """Read a parameter file over the one it extends: mappings are merged key by key, anything else is replaced.
+
+    base: name of another file beside it to take instead of the one named. A file that is extended extends none, so
+    that two files are all there is to read. Unknown keys are refused where the values are parsed.
+    """
+    values = read_yaml(path)
+    named = values.pop(EXTENDS, None)
+    if named is None and base is None:
+        return values
+    if named is None or not isinstance(named, str) or Path(named).name != named:
+        raise ConfigError(
+            what=f"{path}: {EXTENDS} is {named!r}" + (f", and {base!r} is asked for instead" if base else ""),
+            why=f"{EXTENDS} names a parameter file beside it, without folder and ending, and only then is it a layer",
+            fix=f"write `{EXTENDS}: report` in {path}, or leave the other base out",
+        )
+    below = path.parent / f"{base or named}.yaml"
+    beneath = read_yaml(below)
+    if EXTENDS in beneath:
+        raise ConfigError(
+            what=f"{path} extends {below.name}, which extends {beneath[EXTENDS]!r}",
+            why="a value would come from the third file down",
+            fix=f"extend {beneath[EXTENDS]!r} in {path}, or write {below.name} out in full",
+        )
+    return _merged(beneath, values)
+
+
+def _merged(below: dict[str, Any], above: dict[str, Any]) -> dict[str, Any]:
+    found = dict(below)
+    for key, value in above.items():
+        under = found.get(key)
+        found[key] = _merged(under, value) if isinstance(under, dict) and isinstance(value, dict) else value
+    return found

@@ -23,9 +23,10 @@ from trackyard.models.attention import (
     block_mask,
     dense_mask,
     mask_kind,
-    sent,
+    packed_length,
     use_masks,
 )
+from trackyard.models.context import ContextGroup
 from trackyard.models.pixels import embed, visual_features
 from trackyard.recipes.molmo2.forward import forward
 
@@ -140,16 +141,9 @@ def test_each_device_has_one_kind() -> None:
         mask_kind(torch.device("mps"))
 
 
-@pytest.mark.parametrize("array", [np.arange(3), torch.arange(3)])
-def test_on_the_host_nothing_is_copied(array: Any) -> None:
-    here = sent(array, CPU)
-    array[0] = 7
-    assert here.tolist() == [7, 1, 2]
-
-
 def test_only_the_text_layers_change_their_attention() -> None:
     net = model()
-    for kind, name in zip(KINDS, ("flex_attention", "sdpa"), strict=True):
+    for kind, name in zip(KINDS, ("trackyard_blocks", "trackyard_dense"), strict=True):
         use_masks(net, kind)
         assert net.model.language_model.config._attn_implementation == name
         assert net.model.vision_tower.config._attn_implementation == "sdpa"
@@ -164,6 +158,54 @@ def test_an_attention_that_takes_neither_mask_is_refused() -> None:
         forward(net, batch([[sample("tulu", 0)]]))
     assert caught.value.what == "the model's text layers use attention 'eager'"
     assert caught.value.fix == "load the model with one of the attentions sdpa, flex_attention"
+
+
+def test_a_model_of_transformers_own_attention_cannot_share_a_pack() -> None:
+    net, pair = model(), ContextGroup(group=None, rank=0, degree=2)
+    with pytest.raises(ConfigError) as caught:
+        attention_mask(net, visibility([(0, 0, False, 4)]), CPU, context=pair)
+    assert caught.value.what == "the model's text layers use attention 'sdpa' on 2 ranks"
+    use_masks(net, "dense")
+    assert attention_mask(net, visibility([(0, 0, False, 4)]), CPU, context=pair).shape == (1, 1, 4, 4)
+
+
+def test_packs_are_padded_to_whole_shares_and_blocks() -> None:
+    net, three = model(), ContextGroup(group=None, rank=0, degree=3)
+    assert packed_length(net, 100, None) == 100
+    use_masks(net, "dense")
+    assert packed_length(net, 100, three) == 102
+    use_masks(net, "blocks")
+    assert packed_length(net, 100, three) == 3 * BLOCK
+    assert packed_length(net, 100, None) == BLOCK
+
+
+@settings(max_examples=15, deadline=None)
+@given(runs, st.integers(1, 300))
+def test_a_sliding_window_shortens_both_masks_alike(stretches: list[tuple[int, int, bool, int]], window: int) -> None:
+    of = visibility(stretches)
+    whole, near = dense_mask(of, CPU), dense_mask(of, CPU, window)
+    order, spans = torch.arange(whole.shape[-1]), torch.as_tensor(of.spans[0])
+    same = (spans[:, None] == spans[None]) & (spans[:, None] >= 0)
+    assert torch.equal(near[0, 0], whole[0, 0] & ((order[:, None] - order[None] < window) | same))
+    blocks, zero = block_mask(of, CPU, window), torch.zeros((), dtype=torch.long)
+    assert torch.equal(blocks.mask_mod(zero, zero, order[:, None], order[None]), near[0, 0])
+    # No tile that holds an allowed pair is left out, and none is called full that is not.
+    partial = tiles(blocks.kv_num_blocks, blocks.kv_indices)
+    full = tiles(blocks.full_kv_num_blocks, blocks.full_kv_indices)
+    side = len(partial)
+    padded = torch.nn.functional.pad(near[0, 0], (0, side * BLOCK - len(order)) * 2)
+    pairs = padded.view(side, BLOCK, side, BLOCK).sum(dim=(1, 3))
+    assert not (partial & full).any()
+    assert ((pairs == 0) | partial | full).all()
+    assert (pairs[full] == BLOCK * BLOCK).all()
+
+
+def tiles(counts: torch.Tensor, indices: torch.Tensor) -> torch.Tensor:
+    """The table of a block mask as flags [B, B]."""
+    flags = torch.zeros(indices.shape[-2:], dtype=torch.bool)
+    for row, count in enumerate(counts[0, 0]):
+        flags[row, indices[0, 0, row, :count].long()] = True
+    return flags
 
 
 @needs_cuda

@@ -7,7 +7,8 @@ import torch
 
 from trackyard.errors import ConfigError
 from trackyard.parameters import parse_parameters
-from trackyard.train.optimiser import ComponentRate, OptimiserParameters, parameter_groups, rates_at
+from trackyard.train.optimiser import parameter_groups, rates_at
+from trackyard.train.parameters import ComponentRate, OptimiserParameters
 
 
 def network() -> torch.nn.Module:

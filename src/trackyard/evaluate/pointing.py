@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.optimize import linear_sum_assignment
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +47,8 @@ def score_points(
         scale = np.array([100 / duration, 100, 100])
         guess, goal = (guess * scale).round(1), (goal * scale).round(1)
     cost = np.linalg.norm(guess[:, None, :] - goal[None, :, :], axis=-1)
+    from scipy.optimize import linear_sum_assignment  # takes longer than everything else that parameters need
+
     hits = sum(_hit(predicted[row], truth[column]) for row, column in zip(*linear_sum_assignment(cost), strict=True))
     precision, recall = hits / len(predicted), hits / len(truth)
     f1 = 2 * precision * recall / (precision + recall) if hits else 0.0

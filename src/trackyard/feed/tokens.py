@@ -8,13 +8,17 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 from tokenizers import AddedToken, Tokenizer, decoders, models, normalizers, pre_tokenizers, trainers
-from transformers import PreTrainedTokenizerFast
 
 from trackyard.digest import digest_json
 from trackyard.errors import ConfigError
 from trackyard.row import IMAGE_MARK, VIDEO_MARK
+
+if TYPE_CHECKING:
+    # Parameters are read without it: importing it takes a second.
+    from transformers import PreTrainedTokenizerFast
 
 ADDED_TOKENS = (
     "<im_start>",
@@ -163,6 +167,8 @@ def train_tokenizer(texts: Iterable[str], vocab_size: int) -> PreTrainedTokenize
 
     vocab_size: upper bound, at least 259 (three specials and 256 bytes); little text gives fewer. Deterministic.
     """
+    from transformers import PreTrainedTokenizerFast
+
     backend = Tokenizer(models.BPE())
     backend.normalizer = normalizers.NFC()
     backend.pre_tokenizer = pre_tokenizers.Sequence(
@@ -189,6 +195,8 @@ def extend_tokenizer(tokenizer: PreTrainedTokenizerFast, embedding_rows: int) ->
 
     Dummy tokens fill the ids between the tokenizer's own and that height.
     """
+    from transformers import PreTrainedTokenizerFast
+
     size = len(tokenizer)
     if size > embedding_rows:
         raise ConfigError(

@@ -6,7 +6,7 @@ Nothing of the model is written here. Source: molmo2 spec section 1.
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from transformers import Molmo2Config, Molmo2ForConditionalGeneration
@@ -14,30 +14,8 @@ from transformers import Molmo2Config, Molmo2ForConditionalGeneration
 from trackyard.errors import ConfigError, DataError
 from trackyard.feed.geometry import VisionGeometry
 from trackyard.feed.tokens import TokenTable
+from trackyard.models.molmo2_parameters import ADDED_ROWS, COMPONENTS, Component
 from trackyard.models.presets import PRESETS, Preset, PresetName
-from trackyard.parameters import Parameters
-
-ADDED_ROWS = 128
-"""Rows of the embedding table beyond the language model's vocabulary."""
-
-Component = Literal["vit", "connector", "llm"]
-COMPONENTS: tuple[Component, ...] = ("vit", "connector", "llm")
-
-
-class ModelParameters(Parameters):
-    """Which Molmo2 is built when no earlier stage's export is the start."""
-
-    preset: PresetName = "tiny"
-    start: Literal["random", "assemble", "published"] = "random"
-    """random weights; the preset's language model and vision tower; or the published Molmo2 of that size."""
-    llm: str | None = None
-    """Hub id or folder instead of the preset's language model."""
-    vision: str | None = None
-    """Hub id or folder instead of the preset's vision tower."""
-    published: str | None = None
-    """Hub id or folder instead of the preset's published Molmo2."""
-    revision: str | None = None
-    """40-digit commit of the published model."""
 
 
 def component_of(parameter: str) -> Component:

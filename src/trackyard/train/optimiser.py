@@ -6,29 +6,31 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch
-from pydantic import Field
 
 from trackyard.errors import ConfigError
-from trackyard.parameters import Parameters
+from trackyard.train.parameters import ComponentRate
 from trackyard.train.schedule import learning_rate
 
 
-class ComponentRate(Parameters):
-    """Base learning rate of a component and its warm-up in steps; a frozen component has rate 0."""
+class StepOptimizer(torch.optim.AdamW):
+    """AdamW in one kernel that clips and skips on the device, whoever calls it.
 
-    learning_rate: float = Field(ge=0.0, le=1.0)
-    warmup_steps: int = Field(ge=0)
+    DeepSpeed calls `step` once per update, per group or per part of a group, depending on the ZeRO stage, when the
+    global norm of the gradient is known. `before_update` then gives what gradients are divided by, and 1.0 where
+    weights, moments and step count shall stay as they are.
+    """
 
+    before_update: Callable[[], tuple[torch.Tensor, torch.Tensor]]
 
-class OptimiserParameters(Parameters):
-    """AdamW with a rate per component."""
+    def __init__(self, groups: Any, **settings: Any) -> None:
+        super().__init__(groups, lr=0.0, fused=True, **settings)
 
-    rates: dict[str, ComponentRate]
-    beta1: float = Field(default=0.9, ge=0.0, lt=1.0)
-    beta2: float = Field(default=0.95, ge=0.0, lt=1.0)
-    eps: float = Field(default=1e-6, gt=0.0)
-    weight_decay: float = Field(default=0.0, ge=0.0)
-    clip_norm: float = Field(default=1.0, gt=0.0)
+    def step(self, closure: Any = None) -> Any:
+        """One update of the parameters in `param_groups`, as the fused kernel's own attributes ask for."""
+        # With its state in host memory the kernel wants these two there as well.
+        place = next(weight.device for group in self.param_groups for weight in group["params"])
+        self.grad_scale, self.found_inf = (number.to(place) for number in self.before_update())
+        return super().step(closure)
 
 
 def parameter_groups(
