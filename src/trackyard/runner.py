@@ -89,18 +89,25 @@ class Together:
     stopped_by: str | None
 
 
-def together(commands: Sequence[tuple[Sequence[str], Mapping[str, str]]], *, grace_s: float = 10.0) -> Together:
+def together(
+    commands: Sequence[tuple[Sequence[str], Mapping[str, str]]],
+    *,
+    grace_s: float = 10.0,
+    ask: signal.Signals | None = None,
+    answer_s: float = 2.0,
+) -> Together:
     """Run programs (argv, environment) side by side in the foreground, to the end of all of them.
 
     They share the terminal, and SIGTERM and SIGUSR1 are passed on to each. Once one has failed, those that still wait
-    for it are killed after `grace_s`. The standard input of each is a pipe that ends when this process does, however
-    it ends: a program that watches it does not outlive its parent.
+    for it after `grace_s` are sent `ask` (write down where you stand) and killed `answer_s` later. The standard input
+    of each is a pipe that ends when this process does, however it ends: a program that watches it does not outlive its
+    parent.
     """
-    received: list[str] = []
+    received: list[int] = []
     children: list[subprocess.Popen[bytes]] = []
 
     def pass_on(number: int, _frame: FrameType | None) -> None:
-        received.append(signal.Signals(number).name)
+        received.append(number)
         for child in children:
             child.send_signal(number)
 
@@ -108,6 +115,9 @@ def together(commands: Sequence[tuple[Sequence[str], Mapping[str, str]]], *, gra
     try:
         for argv, environment in commands:
             children.append(subprocess.Popen(list(argv), env=dict(environment), stdin=subprocess.PIPE))
+            # One that was being started when a signal came was not among those that it was passed on to.
+            for number in received:
+                children[-1].send_signal(number)
         failed_at: float | None = None
         while any(child.poll() is None for child in children):
             now = time.monotonic()
@@ -116,6 +126,7 @@ def together(commands: Sequence[tuple[Sequence[str], Mapping[str, str]]], *, gra
             if failed_at is not None and now - failed_at > grace_s:
                 break
             time.sleep(0.05)
+        _ask(children, ask, answer_s)
     finally:
         for child in children:
             if child.poll() is None:
@@ -125,4 +136,19 @@ def together(commands: Sequence[tuple[Sequence[str], Mapping[str, str]]], *, gra
                 child.stdin.close()
         for number, handler in earlier.items():
             signal.signal(number, handler)
-    return Together(codes=tuple(child.returncode for child in children), stopped_by=received[0] if received else None)
+    return Together(
+        codes=tuple(child.returncode for child in children),
+        stopped_by=signal.Signals(received[0]).name if received else None,
+    )
+
+
+def _ask(children: Sequence[subprocess.Popen[bytes]], ask: signal.Signals | None, answer_s: float) -> None:
+    """Give programs that are about to be killed time to answer a signal."""
+    left = [child for child in children if child.poll() is None]
+    if ask is None or not left:
+        return
+    for child in left:
+        child.send_signal(ask)
+    limit = time.monotonic() + answer_s
+    while time.monotonic() < limit and any(child.poll() is None for child in left):
+        time.sleep(0.05)

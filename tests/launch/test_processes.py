@@ -73,6 +73,45 @@ def test_each_rank_is_told_which_one_it_is(tmp_path: Path, monkeypatch: pytest.M
     assert 1024 <= port <= 65535
 
 
+_ANSWER = """
+import faulthandler, pathlib, signal, sys, time
+handle = open(sys.argv[1], "w")
+faulthandler.register(signal.SIGUSR2, handle)
+pathlib.Path(sys.argv[1] + ".ready").touch()
+time.sleep(60)
+"""
+
+
+def test_who_waits_for_a_failed_rank_is_asked_where_it_stands_before_it_is_killed(tmp_path: Path) -> None:
+    stacks = tmp_path / "stacks.txt"
+    fail = (
+        f"import pathlib, time\nwhile not pathlib.Path({str(stacks) + '.ready'!r}).exists(): time.sleep(0.01)\nexit(1)"
+    )
+    argv = [sys.executable, "-c"]
+    ended = together(
+        [([*argv, fail], os.environ), ([*argv, _ANSWER, str(stacks)], os.environ)],
+        grace_s=0.1,
+        ask=signal.SIGUSR2,
+        answer_s=0.5,
+    )
+    assert ended.codes == (1, -9)
+    assert "line 6 in <module>" in stacks.read_text()
+
+
+def test_ranks_are_started_without_the_store_of_an_outer_torchrun(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "elastic.py").write_text(
+        "import os, pathlib, sys\n"
+        "said = os.environ.get('TORCHELASTIC_USE_AGENT_STORE', '-')\n"
+        "pathlib.Path(sys.argv[1], os.environ['RANK']).write_text(said)\n"
+    )
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    monkeypatch.setenv("TORCHELASTIC_USE_AGENT_STORE", "True")
+    assert run_processes("elastic", [str(tmp_path)], processes=1).codes == (0,)
+    assert (tmp_path / "0").read_text() == "-"
+
+
 _PARENT = """
 import os, sys
 from trackyard.runner import together

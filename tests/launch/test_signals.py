@@ -7,12 +7,24 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 
 import pytest
 
-from trackyard.errors import TrackyardError
-from trackyard.launch.signals import STOP_SIGNALS, stop_error, stop_flag, stop_interrupt
+from trackyard.errors import ConfigError, EnvironmentLacking, TrackyardError
+from trackyard.launch.signals import (
+    JOB_END,
+    LEAD_S,
+    STOP_SIGNALS,
+    TIME_IS_UP,
+    cause,
+    deadline,
+    stop_error,
+    stop_flag,
+    stop_interrupt,
+    stopping_at,
+)
 
 
 @pytest.fixture(autouse=True)
@@ -168,3 +180,60 @@ def test_without_a_signal_an_interrupt_is_an_interrupt() -> None:
         pass
     assert _handled() == before
     assert not stopped()
+
+
+def _deadline(max_hours: float | None, **environment: str) -> float | None:
+    return deadline(max_hours, environment, wall=1_000_000.0, monotonic=50.0)
+
+
+def test_the_earlier_of_the_budget_and_the_end_of_the_job_counts() -> None:
+    assert _deadline(None) is None
+    assert _deadline(2.0) == 50.0 + 7200.0
+    assert _deadline(None, SLURM_JOB_END_TIME="1007200") == 50.0 + 7200.0 - LEAD_S
+    assert _deadline(1.0, SLURM_JOB_END_TIME="1007200") == 50.0 + 3600.0
+    assert _deadline(48.0, SLURM_JOB_END_TIME="1007200") == 50.0 + 7200.0 - LEAD_S
+    # A job of four minutes trains for three of them.
+    assert _deadline(None, SLURM_JOB_END_TIME="1000240") == 50.0 + 180.0
+
+
+def test_an_end_that_is_past_or_no_time_is_refused() -> None:
+    with pytest.raises(ConfigError, match=rf"{JOB_END} was 10 s ago"):
+        _deadline(None, SLURM_JOB_END_TIME="999990")
+    with pytest.raises(EnvironmentLacking, match=rf"{JOB_END}='soon' is no time"):
+        _deadline(1.0, SLURM_JOB_END_TIME="soon")
+
+
+def test_at_its_deadline_a_process_stops_itself_as_a_signal_would() -> None:
+    moment = time.monotonic() + 0.05
+    with stop_error(_error), stopping_at(moment), stop_flag() as stopped:
+        while not stopped():
+            assert time.monotonic() < moment + 10
+            time.sleep(0.005)
+        assert stopped.name == TIME_IS_UP
+        assert time.monotonic() >= moment
+        _send(*STOP_SIGNALS)
+    assert stopped.name == TIME_IS_UP
+
+
+def test_outside_of_training_the_deadline_raises() -> None:
+    def block() -> None:
+        with stopping_at(time.monotonic() - 1.0), stop_error(_error):
+            time.sleep(10)
+
+    # It may strike before the handlers are there; a test process must survive that.
+    earlier = signal.signal(signal.SIGUSR1, signal.default_int_handler)
+    try:
+        with pytest.raises((TrackyardError, KeyboardInterrupt)) as raised:
+            block()
+    finally:
+        signal.signal(signal.SIGUSR1, earlier)
+    assert raised.type is KeyboardInterrupt or str(TIME_IS_UP) in str(raised.value)
+
+
+@pytest.mark.parametrize("hours", [None, 1.0])
+def test_before_its_deadline_a_block_ends_quietly_and_signals_keep_their_names(hours: float | None) -> None:
+    before = _handled()
+    with stopping_at(None if hours is None else time.monotonic() + 3600 * hours), stop_flag() as stopped:
+        assert cause("SIGUSR1") == "SIGUSR1"
+    assert not stopped()
+    assert _handled() == before

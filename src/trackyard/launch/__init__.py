@@ -1,1 +1,1 @@
-"""Where and how a stage runs: processes, locks."""
+"""Where and how a stage runs: sites, launchers, ranks, signals, the watch over them."""

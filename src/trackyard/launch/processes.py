@@ -1,8 +1,8 @@
-"""Run a module as several data-parallel processes on this machine.
+"""Run a module as several ranks on this machine.
 
-Not under torchrun: its agent gives ranks 30 seconds between SIGTERM and SIGKILL, too few for the checkpoint of a large
-model, dies of SIGUSR1 while its ranks go on without it, and starts them in sessions of their own, where no signal to
-the job's process group reaches them.
+Our own processes rather than torchrun, under which a stage runs too: its agent gives ranks 30 seconds between SIGTERM
+and SIGKILL, too few for the checkpoint of a large model, dies of SIGUSR1 while its ranks go on without it, turns the
+exit code 75 into 1, and starts ranks in sessions of their own, where no signal to the job's process group reaches them.
 """
 
 from __future__ import annotations
@@ -14,29 +14,35 @@ import threading
 from collections.abc import Sequence
 
 from trackyard.errors import EXIT_FAILED
+from trackyard.launch.launched import Launched, alone
+from trackyard.launch.watchdog import ASK
 from trackyard.runner import Together, together
 
 
 def run_processes(module: str, arguments: Sequence[str], *, processes: int) -> Together:
     """Run `python -m module arguments` as `processes` ranks to the end, output and stop signals passed through.
 
-    The module's main calls `end_with_parent` first.
+    The module's main calls `end_with_parent` first. Ranks that wait for a failed one are asked for their stacks
+    before they are killed.
     """
     argv = [sys.executable, "-m", module, *arguments]
-    port = _free_port()
-    return together([(argv, os.environ | rank_environment(rank, processes, port)) for rank in range(processes)])
+    port, environment = _free_port(), alone(os.environ)
+    return together(
+        [(argv, environment | rank_environment(rank, processes, port)) for rank in range(processes)], ask=ASK
+    )
 
 
 def rank_environment(rank: int, processes: int, port: int) -> dict[str, str]:
     """What torch.distributed reads, for ranks that are all on this machine."""
-    return {
-        "RANK": str(rank),
-        "LOCAL_RANK": str(rank),
-        "WORLD_SIZE": str(processes),
-        "LOCAL_WORLD_SIZE": str(processes),
-        "MASTER_ADDR": "127.0.0.1",
-        "MASTER_PORT": str(port),
-    }
+    return Launched(
+        by="trackyard",
+        rank=rank,
+        world=processes,
+        local_rank=rank,
+        local_world=processes,
+        host="127.0.0.1",
+        port=port,
+    ).variables()
 
 
 def end_with_parent() -> None:

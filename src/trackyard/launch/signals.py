@@ -1,19 +1,30 @@
 """SIGTERM and SIGUSR1 ask a run to save and stop: at the next step in training, at once everywhere else.
 
 Clusters often send several signals. The first one counts; from then on the process is ending, and further ones are
-ignored, so that none of them turns the exit code 75 into a kill.
+ignored, so that none of them turns the exit code 75 into a kill. A wall-clock budget ends in the same way: the process
+sends SIGUSR1 to itself, so there is one way to stop and not two.
 """
 
 from __future__ import annotations
 
+import os
 import signal
-from collections.abc import Callable, Iterator
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from types import FrameType
 
-from trackyard.errors import TrackyardError
+from trackyard.errors import ConfigError, EnvironmentLacking, TrackyardError
 
 STOP_SIGNALS = (signal.SIGTERM, signal.SIGUSR1)
+JOB_END = "SLURM_JOB_END_TIME"
+"""Set by Slurm: when the job is ended, in seconds since 1970."""
+LEAD_S = 180.0
+"""Time before the end of a job at which it stops: a step, a checkpoint, and the minute by which Slurm is inexact."""
+TIME_IS_UP = "the end of its time"
+
+_time_is_up = threading.Event()
 
 
 class StopFlag:
@@ -28,7 +39,60 @@ class StopFlag:
     def receive(self, number: int) -> None:
         """Take note of a signal."""
         if self.name is None:
-            self.name = signal.Signals(number).name
+            self.name = cause(signal.Signals(number).name)
+
+
+def cause(name: str) -> str:
+    """What a stop signal stands for: its name, or TIME_IS_UP where this process sent it to itself at its deadline."""
+    return TIME_IS_UP if name == signal.SIGUSR1.name and _time_is_up.is_set() else name
+
+
+def deadline(max_hours: float | None, environment: Mapping[str, str], *, wall: float, monotonic: float) -> float | None:
+    """When a run that starts now stops by itself, on the clock `time.monotonic`; None for never.
+
+    max_hours: its budget. wall, monotonic: both clocks now. The end of a Slurm job counts too: the run stops LEAD_S
+    before it, in short jobs when a quarter is left. ConfigError where the job has ended already.
+    """
+    ends = [] if max_hours is None else [monotonic + 3600 * max_hours]
+    if text := environment.get(JOB_END):
+        if not text.isdecimal():
+            raise EnvironmentLacking(
+                what=f"{JOB_END}={text!r} is no time",
+                why="the run would not know when its job ends, and would lose what it had not saved",
+                fix=f"unset {JOB_END} and set engine.max_hours instead",
+            )
+        left = int(text) - wall
+        if left <= 0:
+            raise ConfigError(
+                what=f"{JOB_END} was {-left:.0f} s ago",
+                why="the run would stop before its first step",
+                fix=f"start it in a job that is still running, or unset {JOB_END}",
+            )
+        ends.append(monotonic + left - min(LEAD_S, left / 4))
+    return min(ends, default=None)
+
+
+@contextmanager
+def stopping_at(moment: float | None) -> Iterator[None]:
+    """Send SIGUSR1 to this process once `time.monotonic` has passed `moment`, unless the block ends before."""
+    if moment is None:
+        yield
+        return
+    ended = threading.Event()
+
+    def watch() -> None:
+        if not ended.wait(max(0.0, moment - time.monotonic())):
+            _time_is_up.set()
+            os.kill(os.getpid(), signal.SIGUSR1)
+
+    thread = threading.Thread(target=watch, name="deadline", daemon=True)
+    try:
+        thread.start()
+        yield
+    finally:
+        ended.set()
+        thread.join()
+        _time_is_up.clear()
 
 
 @contextmanager
@@ -53,7 +117,7 @@ def stop_error(make: Callable[[str], TrackyardError]) -> Iterator[None]:
     def stop(number: int, _frame: FrameType | None) -> None:
         for other in STOP_SIGNALS:
             signal.signal(other, _deaf)
-        raise make(signal.Signals(number).name)
+        raise make(cause(signal.Signals(number).name))
 
     with _handling(stop):
         yield

@@ -1,0 +1,84 @@
+"""Sites: the shipped files parse, state the operator's facts, and a partition is found for a device."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from trackyard.errors import ConfigError
+from trackyard.launch.sites import FOLDER, load_site
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+@pytest.mark.parametrize("name", sorted(path.stem for path in (ROOT / FOLDER).glob("*.yaml")))
+def test_shipped_sites_are_named_as_their_files(name: str) -> None:
+    assert load_site(name, ROOT).name == name
+
+
+def test_facts_of_anvil() -> None:
+    """hpc spec section 7."""
+    site = load_site("anvil", ROOT)
+    ai, gpu, debug = (site.partitions[name] for name in ("ai", "gpu", "gpu-debug"))
+    assert (ai.nodes, ai.gpus_per_node, ai.cores_per_node, ai.device) == (21, 4, 96, "h100")
+    assert (gpu.nodes, gpu.gpus_per_node, gpu.cores_per_node, gpu.device) == (16, 4, 128, "a100-40")
+    assert (ai.max_hours, gpu.max_hours, debug.max_hours) == (48, 48, 0.5)
+    assert (ai.max_gpus_per_user, gpu.max_gpus_per_user, debug.max_gpus_per_user) == (12, 12, 2)
+    assert (ai.service_units_per_gpu_hour, ai.credits, gpu.credits) == (1, "AI", "GPU")
+    assert site.scratch is not None
+    assert site.project is not None
+    assert (site.scratch.quota_tb, site.scratch.purged_after_days, site.project.quota_tb) == (100, 30, 5)
+    assert not site.compute_has_network
+
+
+def test_no_site_file_names_an_account() -> None:
+    for path in (ROOT / FOLDER).glob("*.yaml"):
+        assert load_site(path.stem, ROOT).account_variable in (None, "TRACKYARD_ACCOUNT")
+
+
+@pytest.mark.parametrize(
+    ("device", "asked", "found"),
+    [(None, None, "ai"), ("h100", None, "ai"), ("a100-40", None, "gpu"), ("h100", "gpu-debug", "gpu-debug")],
+)
+def test_partition_for_a_device(device: str | None, asked: str | None, found: str) -> None:
+    assert load_site("anvil", ROOT).partition_for(device, asked) == found
+
+
+def test_the_local_site_takes_any_device() -> None:
+    assert load_site("local", ROOT).partition_for("h200") == "here"
+
+
+def test_a_device_that_a_site_lacks_is_refused_with_those_it_has() -> None:
+    with pytest.raises(ConfigError, match="site anvil has no h200") as raised:
+        load_site("anvil", ROOT).partition_for("h200")
+    assert "ai: h100, gpu: a100-40" in raised.value.why
+
+
+def test_unknown_names_are_refused() -> None:
+    with pytest.raises(ConfigError, match="no partition 'fast'"):
+        load_site("anvil", ROOT).partition_for(None, "fast")
+    with pytest.raises(ConfigError, match="there is no site 'nowhere'") as raised:
+        load_site("nowhere", ROOT)
+    assert "anvil, local, slurm-template" in raised.value.why
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("gpu: {device: h100, cores_per_node: 8}", "gpus_per_node=0"),
+        ("gpu: {device: cpu, gpus_per_node: 2, cores_per_node: 8}", "device=cpu with gpus_per_node=2"),
+        ("gpu: {device: b200, gpus_per_node: 2, cores_per_node: 8}", "partitions.gpu.device='b200'"),
+        (
+            "gpu: {device: h100, gpus_per_node: 2, cores_per_node: 8, max_hour: 3}",
+            "unknown parameter 'partitions.gpu.max_hour'",
+        ),
+        ("cpu: {device: cpu, cores_per_node: 8}", "default_partition='gpu' is none of"),
+    ],
+)
+def test_a_site_that_contradicts_itself_is_refused(tmp_path: Path, text: str, told: str) -> None:
+    (tmp_path / FOLDER).mkdir()
+    (tmp_path / FOLDER / "mine.yaml").write_text(f"name: mine\ndefault_partition: gpu\npartitions:\n  {text}\n")
+    with pytest.raises(ConfigError) as raised:
+        load_site("mine", tmp_path)
+    assert told in raised.value.what
