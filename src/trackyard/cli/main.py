@@ -7,7 +7,22 @@ import sys
 
 import typer
 
-from trackyard.cli import catalog, data, export, feed, lineage, mixture, params, plan, preflight, record, run, table, ui
+from trackyard.cli import (
+    catalog,
+    data,
+    estimate,
+    export,
+    feed,
+    lineage,
+    mixture,
+    params,
+    plan,
+    preflight,
+    record,
+    run,
+    table,
+    ui,
+)
 from trackyard.cli.printing import tell
 from trackyard.errors import TrackyardError
 
@@ -30,6 +45,7 @@ app.add_typer(record.app, name="record")
 app.add_typer(lineage.app, name="lineage")
 app.command("run")(run.run)
 app.command("preflight")(preflight.preflight)
+app.command("estimate")(estimate.estimate)
 app.command("params")(params.params)
 app.command("table")(table.table)
 app.command("export")(export.export)

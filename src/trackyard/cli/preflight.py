@@ -18,7 +18,9 @@ from trackyard.launch.preflight import SCHEMA, Row
 def preflight(
     stage: Annotated[str, typer.Argument(help="stage1, stage2 or stage3 of molmo2")],
     parameters: Annotated[Path, typer.Option("--params", help="parameter file")] = Path("params.yaml"),
-    context_parallel: Annotated[int, typer.Option(min=1, help="ranks that share a sequence")] = 1,
+    context_parallel: Annotated[
+        int | None, typer.Option(min=1, help="ranks that share a sequence, instead of engine.context_degree")
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="the report as JSON")] = False,
 ) -> None:
     """Check names, shards, rates, budgets, degree, ids, labels and decoding of a stage; every failure is listed."""

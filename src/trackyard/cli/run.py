@@ -41,7 +41,12 @@ def run(
     loaded = load_molmo2(root / parameters)
     if processes is not None:
         loaded = loaded.model_copy(update={"processes": processes})
-    run_stage(loaded, stage, root, parameter_file=root / parameters, say=lambda line: print(line, flush=True))  # type: ignore[arg-type]
+
+    def say(line: str) -> None:
+        print(line, flush=True)
+
+    if not run_stage(loaded, stage, root, parameter_file=root / parameters, say=say):  # type: ignore[arg-type]
+        return  # a rank that only helped rank 0 of its launcher
     # What cannot be delivered now stays in the spool, with a warning: the stage itself is done.
     try:
         deliver(root)

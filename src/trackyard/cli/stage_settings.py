@@ -11,7 +11,7 @@ from typing import Any
 from trackyard.cli.table import STAGES
 from trackyard.durable import TEMPORARY
 from trackyard.errors import ConfigError, DataError
-from trackyard.parameters import parse_parameters, read_yaml
+from trackyard.parameters import parse_parameters, read_layered
 from trackyard.plan.mixture import MixtureParameters
 from trackyard.snapshot.manifest import NAME, Manifest
 
@@ -47,7 +47,7 @@ def require_stage(stage: str, *, command: str) -> None:
 
 def read_settings(root: Path, file: Path, stage: str) -> StageSettings:
     """The settings of `stage` in `file`; ConfigError if the file does not have them."""
-    track = read_yaml(root / file).get("molmo2")
+    track = read_layered(root / file).get("molmo2")
     values = track.get(stage) if isinstance(track, dict) else None
     wanted = ("steps", "packs_per_step", "max_tokens", "max_inputs", "input_weight", "mixture")
     lacking = [name for name in wanted if name not in values] if isinstance(values, dict) else [stage]
