@@ -72,7 +72,7 @@ def without_the_mask(of: Batch) -> AnswerLoss:
             image_grids=torch.from_numpy(of.visual.grids),
             use_cache=False,
         ).logits
-    return answer_loss(logits[weights > 0], targets[weights > 0], weights[weights > 0])
+    return answer_loss(logits[weights > 0], torch.nn.Identity(), targets[weights > 0], weights[weights > 0])
 
 
 def test_negative_control_the_stock_mask_leaks_between_rows() -> None:
@@ -184,7 +184,8 @@ def test_a_text_only_batch_has_the_loss_of_plain_text() -> None:
             use_cache=False,
         ).logits[0]
     keep = tree.weights > 0
-    wanted = answer_loss(logits[keep], torch.from_numpy(tree.targets[keep]), torch.from_numpy(tree.weights[keep]))
+    targets, weights = torch.from_numpy(tree.targets[keep]), torch.from_numpy(tree.weights[keep])
+    wanted = answer_loss(logits[keep], torch.nn.Identity(), targets, weights)
     assert alone(row).total.item() == pytest.approx(wanted.total.item(), rel=1e-5)
 
 

@@ -1,11 +1,15 @@
-"""What one rank of a stage does that runs as several processes.
+"""What one rank of a stage does: train its share, watched, and say how far it is.
 
-The parent process holds the run lock and has prepared everything; a rank that comes to another run id stops.
+Three kinds of ranks come here: the only one; those that the parent process of a stage starts (`run_rank`); and those
+that a launcher starts beside rank 0, which does the rest of the stage (`follow`).
 """
 
 from __future__ import annotations
 
+import logging
+import os
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import cast
@@ -14,24 +18,52 @@ from transformers.utils.logging import disable_progress_bar
 
 from trackyard.catalog.entries import load_catalogue
 from trackyard.errors import EXIT_DONE, IdentityError, StoppedEarly, TrackyardError
-from trackyard.launch.signals import stop_flag
-from trackyard.recipes.molmo2.parameters import StageName, load_molmo2
-from trackyard.recipes.molmo2.prepare import prepare
-from trackyard.recipes.molmo2.stage import Progress, logging_to
+from trackyard.launch.failures import named_failures
+from trackyard.launch.orders import End, Orders, ended
+from trackyard.launch.signals import deadline, stop_flag
+from trackyard.launch.watchdog import Watchdog, stacks_file
+from trackyard.recipes.molmo2.parameters import Molmo2Parameters, StageName, load_molmo2
+from trackyard.recipes.molmo2.prepare import Prepared, prepare
 from trackyard.recipes.molmo2.training import train
-from trackyard.record.rundir import open_or_create
-from trackyard.train.engine import rank
+from trackyard.record.rundir import Attempt, RunDirectory, open_or_create
+from trackyard.train.ranks import rank
+
+Say = Callable[[str], None]
+
+
+def train_share(
+    prepared: Prepared, directory: RunDirectory, attempt: Attempt, *, should_stop: Callable[[], bool], say: Say
+) -> None:
+    """Train this rank's part of every step. TrackyardError, from `train` or where memory or another rank is gone."""
+    settings = prepared.parameters.engine_of(prepared.stage)
+    until = deadline(settings.max_hours, os.environ, wall=time.time(), monotonic=time.monotonic())
+    stacks, limits = stacks_file(directory.path, attempt.number, rank()), prepared.parameters.watchdog
+    watchdog = Watchdog(stacks, rank=rank(), limits=limits)
+    line = say if rank() == 0 else _silent
+    with watchdog, named_failures():
+        train(
+            prepared,
+            directory,
+            attempt,
+            load_catalogue(prepared.root / "catalog"),
+            # A step that would end after the time is up is not begun: it may take longer than what is left for a save.
+            should_stop=lambda: should_stop() or (until is not None and time.monotonic() + watchdog.pace_s() > until),
+            progress=lambda done: watchdog.beat(last=done == prepared.plan.steps),
+            say=lambda text: line(f"train     {text}"),
+        )
 
 
 def run_rank(arguments: list[str]) -> int:
-    """Train this rank's share; the exit code is that of the project.
+    """A rank that the parent process started, which holds the run lock and has prepared everything.
 
-    arguments: parameter file, stage, attempt number, run id.
+    arguments: parameter file, stage, attempt number, run id. Returns the exit code of the project.
     """
     disable_progress_bar()
+    parameter_file, stage, attempt, run_id = arguments
     try:
         with stop_flag() as stopped:
-            _train(arguments, stopped)
+            parameters = load_molmo2(Path(parameter_file))
+            _join(parameters, cast(StageName, stage), Path.cwd(), int(attempt), run_id, stopped, _print)
     except StoppedEarly:
         # No failure: the parent finds the complete checkpoint, and says so once for all ranks.
         return EXIT_DONE
@@ -41,10 +73,36 @@ def run_rank(arguments: list[str]) -> int:
     return EXIT_DONE
 
 
-def _train(arguments: list[str], stopped: Callable[[], bool]) -> None:
-    parameter_file, stage, attempt_number, run_id = arguments
-    root = Path.cwd()
-    prepared = prepare(load_molmo2(Path(parameter_file)), cast(StageName, stage), root)
+def follow(orders: Orders, parameters: Molmo2Parameters, stage: StageName, root: Path) -> None:
+    """A rank beside rank 0 of a launcher: train whenever rank 0 says so, end as rank 0 ends.
+
+    A stop signal is noted and taken to the next step; outside of training rank 0 ends this rank, in time or by its
+    own end.
+    """
+    try:
+        with stop_flag() as stopped:
+            while not isinstance(order := orders.read(), End):
+                try:
+                    _join(parameters, stage, root, order.attempt, order.run_id, stopped, _silent)
+                except StoppedEarly as early:
+                    # All ranks agreed to stop; what rank 0 makes of it is the next order.
+                    logging.getLogger(__name__).info("rank %d: %s", rank(), early.what)
+            ended(order)
+    finally:
+        orders.leave()
+
+
+def _join(
+    parameters: Molmo2Parameters,
+    stage: StageName,
+    root: Path,
+    attempt_number: int,
+    run_id: str,
+    should_stop: Callable[[], bool],
+    say: Say,
+) -> None:
+    """Come to the same run as rank 0, and train; IdentityError where it is another one."""
+    prepared = prepare(parameters, stage, root)
     if prepared.spec.run_id != run_id:
         raise IdentityError(
             what=f"rank {rank()} prepared run {prepared.spec.run_id}, the run is {run_id}",
@@ -52,14 +110,36 @@ def _train(arguments: list[str], stopped: Callable[[], bool]) -> None:
             fix="run the same command again",
         )
     directory = open_or_create(root / "runs", prepared.spec)
-    attempt = next(item for item in directory.attempts() if item.number == int(attempt_number))
-    progress = Progress(prepared.plan.steps, lambda line: print(line, flush=True))  # noqa: T201 - the parent's terminal
+    attempt = next(item for item in directory.attempts() if item.number == attempt_number)
     with logging_to(directory.log):
-        train(
-            prepared,
-            directory,
-            attempt,
-            load_catalogue(root / "catalog"),
-            should_stop=stopped,
-            progress=progress if rank() == 0 else lambda done, result: None,
-        )
+        train_share(prepared, directory, attempt, should_stop=should_stop, say=say)
+
+
+def _silent(_line: str) -> None:
+    """Only rank 0 speaks."""
+
+
+def _print(line: str) -> None:
+    print(line, flush=True)  # noqa: T201 - the parent's terminal
+
+
+class logging_to:
+    """What is logged inside the block goes to the run's log.txt, and warnings (a damaged checkpoint) to stderr too."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+
+    def __enter__(self) -> None:
+        logging.getLogger("trackyard").setLevel(logging.INFO)
+        file, terminal = logging.FileHandler(self._path), logging.StreamHandler()
+        file.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
+        terminal.setFormatter(logging.Formatter("warning: %(message)s"))
+        terminal.setLevel(logging.WARNING)
+        self._handlers = (file, terminal)
+        for handler in self._handlers:
+            logging.getLogger("trackyard").addHandler(handler)
+
+    def __exit__(self, *_: object) -> None:
+        for handler in self._handlers:
+            logging.getLogger("trackyard").removeHandler(handler)
+            handler.close()

@@ -13,11 +13,12 @@ from trackyard.feed.frames import VideoParameters
 from trackyard.feed.geometry import VisionGeometry
 from trackyard.feed.layout import FeedParameters
 from trackyard.feed.points import PointFormat
-from trackyard.models.molmo2 import COMPONENTS, ModelParameters
-from trackyard.parameters import Parameters, parse_parameters, read_yaml
+from trackyard.launch.watchdog import WatchdogParameters
+from trackyard.models.molmo2_parameters import COMPONENTS, ModelParameters
+from trackyard.parameters import Parameters, parse_parameters, read_layered
 from trackyard.plan.mixture import MixtureParameters
-from trackyard.train.engine import EngineParameters
-from trackyard.train.optimiser import OptimiserParameters
+from trackyard.train.guard_parameters import GuardParameters
+from trackyard.train.parameters import EngineParameters, OptimiserParameters
 
 StageName = Literal["stage1", "stage2", "stage3"]
 TRAINING_IMAGES, EVALUATION_IMAGES = 5, 20
@@ -43,6 +44,8 @@ class StageParameters(Parameters):
     optimiser: OptimiserParameters
     save_every: int = Field(ge=1)
     """Updates between checkpoints."""
+    engine: dict[str, Any] = Field(default={})
+    """What of the track's `engine` is otherwise in this stage: longer packs want other settings than short ones."""
 
     @model_validator(mode="after")
     def _every_component_has_a_rate(self) -> Self:
@@ -89,12 +92,30 @@ class Molmo2Parameters(Parameters):
     pointing_crops: int = Field(default=24, ge=1)
     """K of the image-pointing rows that are drawn to be shown at high resolution."""
     engine: EngineParameters
+    guard: GuardParameters = GuardParameters()
+    watchdog: WatchdogParameters = WatchdogParameters()
     processes: int = Field(default=1, ge=1)
     """Data-parallel processes on this machine."""
     validation: ValidationParameters
     stage1: StageParameters
     stage2: StageParameters
     stage3: StageParameters
+
+    @model_validator(mode="after")
+    def _every_stage_has_an_engine(self) -> Self:
+        for name in STAGES:
+            unknown = set(self.stage(name).engine) - set(EngineParameters.model_fields)
+            if unknown:
+                raise ValueError(
+                    f"{name}.engine names {sorted(unknown)}; known: {sorted(EngineParameters.model_fields)}"
+                )
+            self.engine_of(name)
+        return self
+
+    def engine_of(self, name: StageName) -> EngineParameters:
+        """How the steps of a stage are computed."""
+        changed = self.stage(name).engine
+        return EngineParameters.model_validate(self.engine.model_dump() | changed) if changed else self.engine
 
     def stage(self, name: StageName) -> StageParameters:
         """Parameters of one stage."""
@@ -124,11 +145,16 @@ class Molmo2Parameters(Parameters):
         How a step is spread over micro-batches, threads and processes changes rounding only: a run may be continued
         under another spread.
         """
-        values = self.model_dump(mode="json", exclude={"stage1", "stage2", "stage3", "processes", "engine"})
-        engine = self.engine.model_dump(mode="json", include={"precision", "zero_stage"})
-        return values | {"engine": engine, "stage": self.stage(name).model_dump(mode="json", exclude={"save_every"})}
+        values = self.model_dump(mode="json", exclude={"stage1", "stage2", "stage3", "processes", "engine", "watchdog"})
+        engine = self.engine_of(name).model_dump(mode="json", include={"precision"})
+        stage = self.stage(name).model_dump(mode="json", exclude={"save_every", "engine"})
+        return values | {"engine": engine, "stage": stage}
 
 
-def load_molmo2(path: Path) -> Molmo2Parameters:
-    """Read the track's parameters from a parameter file; ConfigError names what is wrong in it."""
-    return parse_parameters(Molmo2Parameters, read_yaml(path).get("molmo2"), where=f"{path.name}: molmo2")
+def load_molmo2(path: Path, *, base: str | None = None) -> Molmo2Parameters:
+    """Read the track's parameters from a parameter file; ConfigError names what is wrong in it.
+
+    base: the value set to take instead of the one that a profile extends.
+    """
+    values = read_layered(path, base=base).get("molmo2")
+    return parse_parameters(Molmo2Parameters, values, where=f"{path.name}: molmo2")

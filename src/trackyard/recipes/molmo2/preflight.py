@@ -32,7 +32,7 @@ from trackyard.recipes.molmo2.parameters import STAGES, Molmo2Parameters, StageN
 from trackyard.recipes.molmo2.prepare import mixture_names
 from trackyard.recipes.molmo2.start import Start, export_directory, prepare_start
 from trackyard.snapshot.reader import SnapshotDataset, open_snapshot
-from trackyard.train.engine import accumulation
+from trackyard.train.parameters import accumulation
 
 SAMPLED_ROWS = 32
 """Rows of each dataset whose length is measured, evenly spread over it."""
@@ -50,14 +50,16 @@ def run_preflight(
     root: Path,
     *,
     catalogue: Mapping[str, Entry],
-    context_parallel: int = 1,
+    context_parallel: int | None = None,
     progress: Callable[[Row], None] | None = None,
 ) -> Report:
     """Run every check of a stage; nothing is written but the small tokenizer of a first start.
 
-    catalogue: names that exist somewhere, to tell a set that is not here from one that is nowhere.
+    catalogue: names that exist somewhere, to tell a set that is not here from one that is nowhere. context_parallel:
+    ranks that share a pack, instead of engine.context_degree.
     """
-    study = _Stage(parameters, stage, root, catalogue, context_parallel)
+    degree = parameters.engine_of(stage).context_degree if context_parallel is None else context_parallel
+    study = _Stage(parameters, stage, root, catalogue, degree)
     return run_checks(
         (
             Check(name="mixture names", run=study.names),
@@ -154,9 +156,10 @@ class _Stage:
         replicas = processes // self.degree
         if processes % self.degree:
             raise Skipped(f"{processes} processes are no whole number of groups of {self.degree}: see context parallel")
-        steps = accumulation(settings.packs_per_step, self.parameters.engine.micro_batch, replicas)
+        micro_batch = self.parameters.engine_of(self.stage).micro_batch
+        steps = accumulation(settings.packs_per_step, micro_batch, replicas)
         return Seen(
-            detail=f"{settings.packs_per_step} packs = {self.parameters.engine.micro_batch} x {steps} x {replicas}",
+            detail=f"{settings.packs_per_step} packs = {micro_batch} x {steps} x {replicas}",
             examined=1,
         )
 

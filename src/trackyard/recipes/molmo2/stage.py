@@ -6,7 +6,7 @@ Source: design sections 4 to 6; molmo2 spec sections 2 and 13 to 15.
 from __future__ import annotations
 
 import json
-import logging
+import os
 import shutil
 import time
 from collections.abc import Callable
@@ -16,26 +16,29 @@ from typing import Any
 import torch
 from transformers.utils.logging import disable_progress_bar
 
-from trackyard.catalog.entries import load_catalogue
 from trackyard.durable import atomic_directory, sweep, write_atomic
 from trackyard.errors import StoppedEarly, TrackyardError
+from trackyard.launch.launched import Launched, adopt, launched, require_world
 from trackyard.launch.lock import run_lock
+from trackyard.launch.orders import Orders, Training, leading, meet
 from trackyard.launch.processes import run_processes
-from trackyard.launch.signals import stop_error, stop_flag
+from trackyard.launch.signals import cause, deadline, stop_error, stop_flag, stopping_at
 from trackyard.models.molmo2 import load_molmo2
 from trackyard.publish.card import CardFacts, model_card
+from trackyard.recipes.molmo2.division import check_division
+from trackyard.recipes.molmo2.one_rank import Say, follow, logging_to, train_share
 from trackyard.recipes.molmo2.parameters import STAGES, Molmo2Parameters, StageName
 from trackyard.recipes.molmo2.prepare import Prepared, preflight, prepare, verify_snapshot
 from trackyard.recipes.molmo2.scoring import Validation, validate
 from trackyard.recipes.molmo2.start import export_directory
-from trackyard.recipes.molmo2.training import FINAL, train
+from trackyard.recipes.molmo2.training import FINAL
+from trackyard.record.curve import Curve, read_curve
 from trackyard.record.lineage import require_file, write_lineage
 from trackyard.record.rundir import Attempt, RunDirectory, open_or_create
 from trackyard.record.spool import Spool, read_spool
 from trackyard.runner import Together
 from trackyard.schema import read_document, write_document
 from trackyard.train.checkpoint import complete_checkpoints
-from trackyard.train.engine import StepResult, accumulation
 
 RESULT_SCHEMA = "trackyard-result/1"
 VALIDATION_SCHEMA = "trackyard-validation/1"
@@ -43,19 +46,50 @@ WORKER = "trackyard.recipes.molmo2.worker"
 WEIGHTS = f"{FINAL}/model.safetensors"
 """The trained weights, in a run directory."""
 
-Say = Callable[[str], None]
-log = logging.getLogger(__name__)
+Train = Callable[[Prepared, RunDirectory, Attempt], None]
+"""Trains a run to its final weights, on all its ranks."""
 
 
-def run_stage(parameters: Molmo2Parameters, stage: StageName, root: Path, *, parameter_file: Path, say: Say) -> None:
+def run_stage(parameters: Molmo2Parameters, stage: StageName, root: Path, *, parameter_file: Path, say: Say) -> bool:
     """Run a stage to its end, continuing wherever an earlier attempt was cut off.
 
-    Puts out `artifacts/molmo2/<stage>/`: export/, metrics.json, curves.csv. Raises StoppedEarly after a signal.
+    Puts out `artifacts/molmo2/<stage>/`: export/, metrics.json, curves.csv. Raises StoppedEarly after a signal and at
+    the end of its time. Under a launcher rank 0 does all of it and the others help it to train: False in a process that
+    only helped, where nothing is left to be done.
     """
     disable_progress_bar()
-    torch.set_num_threads(parameters.engine.threads)
-    settings = parameters.stage(stage)
-    accumulation(settings.packs_per_step, parameters.engine.micro_batch, parameters.processes)
+    torch.set_num_threads(parameters.engine_of(stage).threads)
+    found = launched(os.environ)
+    if found is not None:
+        require_world(found, parameters.processes)
+    world = parameters.processes if found is None else found.world
+    engine = parameters.engine_of(stage)
+    check_division(parameters, stage, world)
+    until = deadline(engine.max_hours, os.environ, wall=time.time(), monotonic=time.monotonic())
+    if found is None:
+        with stop_error(lambda reason: _nothing_done(stage, reason)), stopping_at(until):
+            _run(parameters, stage, root, _own_ranks(parameters, parameter_file, say), say)
+        return True
+    return _run_launched(found, parameters, stage, root, until, say)
+
+
+def _run_launched(
+    found: Launched, parameters: Molmo2Parameters, stage: StageName, root: Path, until: float | None, say: Say
+) -> bool:
+    """Rank 0 runs the stage and gives orders; the others follow them. True on rank 0."""
+    adopt(found)
+    orders = meet(found)
+    if found.rank > 0:
+        follow(orders, parameters, stage, root)
+        return False
+    say(f"ranks     {found.world} started by {found.by}, {found.local_world} of them on this machine")
+    with leading(orders), stop_error(lambda reason: _nothing_done(stage, reason)), stopping_at(until):
+        _run(parameters, stage, root, _launched_ranks(orders, say), say)
+    return True
+
+
+def _run(parameters: Molmo2Parameters, stage: StageName, root: Path, train: Train, say: Say) -> None:
+    """The stage as one process sees it; `train` brings in the other ranks."""
     verified = verify_snapshot(parameters, root)
     say(
         f"data      {sum(item.files for item in verified)} files, {sum(item.rows for item in verified):,} rows, "
@@ -71,18 +105,18 @@ def run_stage(parameters: Molmo2Parameters, stage: StageName, root: Path, *, par
     with (
         run_lock(directory.path),
         logging_to(directory.log),
-        stop_error(lambda signal: _stopped(directory, signal)),
+        stop_error(lambda reason: _stopped(directory, reason)),
     ):
         sweep(directory.path)
         say(f"run       {prepared.spec.run_id} in {directory.path.relative_to(root)}")
         if not directory.result.exists():
-            _finish_run(prepared, directory, parameter_file, say)
+            _finish_run(prepared, directory, train, say)
         if not directory.lineage.exists():
             _write_lineage(prepared, directory.path, ["result.json", WEIGHTS])
         _put_out(prepared, directory)
 
 
-def _finish_run(prepared: Prepared, directory: RunDirectory, parameter_file: Path, say: Say) -> None:
+def _finish_run(prepared: Prepared, directory: RunDirectory, train: Train, say: Say) -> None:
     """Everything up to result.json. Each part leaves a file, and is not done again after a restart."""
     directory.link_plan(prepared.plan.directory, prepared.plan.fingerprint)
     say(f"preflight {preflight(prepared)} datasets decode and have loss targets")
@@ -90,77 +124,76 @@ def _finish_run(prepared: Prepared, directory: RunDirectory, parameter_file: Pat
     before = _validation(directory, "start", prepared, prepared.start.build)
     attempt = directory.new_attempt()
     if not (directory.path / FINAL).exists():
-        _train(prepared, directory, attempt, parameter_file, say)
+        train(prepared, directory, attempt)
     after = _validation(
         directory,
         "trained",
         prepared,
         lambda: load_molmo2(directory.path / FINAL, max_positions=prepared.plan.budget.tokens),
     )
-    curve = training_curve(directory)
+    curve = read_curve(directory.spool, prepared.plan.steps)
     result = _result(prepared, before, after, curve, time.monotonic() - started)
     _record_outcome(prepared, directory, result)
     write_document(directory.result, RESULT_SCHEMA, result)
 
 
-def _train(prepared: Prepared, directory: RunDirectory, attempt: Attempt, parameter_file: Path, say: Say) -> None:
-    processes = prepared.parameters.processes
-    if processes > 1:
+def _own_ranks(parameters: Molmo2Parameters, parameter_file: Path, say: Say) -> Train:
+    """Training in this process, or where `processes` is more than 1 in as many that it starts."""
+
+    def train(prepared: Prepared, directory: RunDirectory, attempt: Attempt) -> None:
         arguments = [str(parameter_file), prepared.stage, str(attempt.number), prepared.spec.run_id]
-        ended = run_processes(WORKER, arguments, processes=processes)
+        ended = run_processes(WORKER, arguments, processes=parameters.processes)
         if ended.stopped_by is not None:
-            raise _stopped(directory, ended.stopped_by)
+            raise _stopped(directory, cause(ended.stopped_by))
         if not (directory.path / FINAL).exists():
             raise _worker_failure(directory, attempt, ended)
-        return
+
+    def train_here(prepared: Prepared, directory: RunDirectory, attempt: Attempt) -> None:
+        _train_here(prepared, directory, attempt, say)
+
+    return train if parameters.processes > 1 else train_here
+
+
+def _launched_ranks(orders: Orders, say: Say) -> Train:
+    """Training in this process, which is rank 0, and in the others of its launcher."""
+
+    def train(prepared: Prepared, directory: RunDirectory, attempt: Attempt) -> None:
+        orders.give(Training(attempt=attempt.number, run_id=prepared.spec.run_id))
+        _train_here(prepared, directory, attempt, say)
+
+    return train
+
+
+def _train_here(prepared: Prepared, directory: RunDirectory, attempt: Attempt, say: Say) -> None:
     with stop_flag() as stopped:
-        train(
-            prepared,
-            directory,
-            attempt,
-            load_catalogue(prepared.root / "catalog"),
-            should_stop=stopped,
-            progress=Progress(prepared.plan.steps, say),
-        )
+        train_share(prepared, directory, attempt, should_stop=stopped, say=say)
     if stopped.name is not None:
         raise _stopped(directory, stopped.name)
 
 
-def _stopped(directory: RunDirectory, signal: str) -> TrackyardError:
-    """The end of a run that a signal asked to stop: exit code 75 only where the next attempt has something to go on."""
+def _nothing_done(stage: str, reason: str) -> TrackyardError:
+    """The end of a run that was asked to stop while it proved its data, before its directory was known."""
+    return TrackyardError(
+        what=f"stopped by {reason} before the run was opened",
+        why="nothing was trained in this attempt; what earlier ones saved is untouched",
+        fix=f"dvc repro {stage}",
+    )
+
+
+def _stopped(directory: RunDirectory, reason: str) -> TrackyardError:
+    """The end of a run that was asked to stop: exit code 75 only where the next attempt has something to go on."""
     stage = directory.spec.stage
     if (directory.path / FINAL).exists() or complete_checkpoints(directory.checkpoints):
         return StoppedEarly(
-            what=f"stopped by {signal}",
+            what=f"stopped by {reason}",
             why=f"a complete checkpoint is in {directory.checkpoints}, and the next attempt continues from there",
             fix=f"dvc repro {stage}",
         )
     return TrackyardError(
-        what=f"stopped by {signal} before the first checkpoint",
+        what=f"stopped by {reason} before the first checkpoint",
         why="there is nothing to continue from yet",
         fix=f"dvc repro {stage}   (it starts at the first step)",
     )
-
-
-class Progress:
-    """Says how far training is: after the first step and then every few seconds."""
-
-    def __init__(self, steps: int, say: Say, every_s: float = 10.0) -> None:
-        self._steps, self._say, self._every_s = steps, say, every_s
-        self._started = self._last = time.monotonic()
-        self._first: int | None = None
-
-    def __call__(self, done: int, result: StepResult) -> None:
-        now = time.monotonic()
-        if self._first is None:
-            self._first, self._started = done, now
-        elif now - self._last < self._every_s and done < self._steps:
-            return
-        self._last = now
-        passed = done - self._first
-        rate = passed / (now - self._started) if passed else 0.0
-        left = f", {(self._steps - done) / rate:.0f} s left" if rate else ""
-        self._say(f"train     step {done}/{self._steps}, loss {result.loss:.3f}, {rate:.1f} steps/s{left}")
 
 
 def _worker_failure(directory: RunDirectory, attempt: Attempt, ended: Together) -> TrackyardError:
@@ -169,11 +202,14 @@ def _worker_failure(directory: RunDirectory, attempt: Attempt, ended: Together) 
     events = [event for _, event in read_spool(spool).events] if spool.exists() else []
     states = [event["state"] for event in events if event["event"] == "status"]
     if states and states[-1] == "stopped":
-        return _stopped(directory, "a signal that the ranks received")
+        return _stopped(directory, "a signal to its ranks, or the end of their time")
+    files = sorted((directory.path / "stacks").glob(f"attempt-{attempt.number:04d}-*"))
+    stacks = [path.name for path in files if path.stat().st_size]  # a killed rank leaves none
     return TrackyardError(
         what=f"the processes of attempt {attempt.number} ended with {', '.join(map(str, ended.codes))} "
         "and without final weights",
-        why="a rank failed; its error is above",
+        why="a rank failed or stood still; its error is above"
+        + (f", where each rank was in {directory.path / 'stacks'}: {', '.join(stacks)}" if stacks else ""),
         fix="mend what it names and run the same command again: it continues from the last checkpoint",
     )
 
@@ -186,26 +222,8 @@ def _validation(directory: RunDirectory, name: str, prepared: Prepared, build: C
     return Validation.from_json(read_document(path, VALIDATION_SCHEMA, fix=f"rm {path} and run the stage again"))
 
 
-def training_curve(directory: RunDirectory) -> list[tuple[int, float]]:
-    """(step, loss) of every step, each once, whatever attempts it took."""
-    points: dict[int, float] = {}
-    for path in sorted(directory.spool.glob("attempt-*.jsonl")):
-        for _, event in read_spool(path).events:
-            if event["event"] == "metrics" and "train/loss" in event["values"]:
-                points[event["step"]] = event["values"]["train/loss"]
-    return sorted(points.items())
-
-
-def _result(
-    prepared: Prepared, before: Validation, after: Validation, curve: list[tuple[int, float]], seconds: float
-) -> dict[str, Any]:
+def _result(prepared: Prepared, before: Validation, after: Validation, curve: Curve, seconds: float) -> dict[str, Any]:
     plan = prepared.plan
-    if [step for step, _ in curve] != list(range(1, plan.steps + 1)):
-        raise TrackyardError(
-            what=f"the spool holds {len(curve)} of {plan.steps} training steps",
-            why="a curve with gaps cannot be compared with another",
-            fix="move the run directory away and run the stage again",
-        )
     totals = plan.summary["totals"]
     return {
         "run_id": prepared.spec.run_id,
@@ -214,10 +232,11 @@ def _result(
         "visual_tokens": totals["visual_tokens"],
         "rows": totals["rows"],
         "padding": totals["padding_fraction"],
-        "loss": {"first": curve[0][1], "last": curve[-1][1]},
+        "skipped_steps": len(curve.skipped),
+        "loss": {"first": curve.points[0][1], "last": curve.points[-1][1]},
         "validation": {"start": before.to_json(), "trained": after.to_json()},
         "seconds": seconds,
-        "curve": curve,
+        "curve": curve.points,
     }
 
 
@@ -313,6 +332,7 @@ def _metrics(result: dict[str, Any]) -> dict[str, Any]:
         "steps": result["steps"],
         "tokens": result["tokens"],
         "padding": round(result["padding"], 6),
+        "skipped_steps": result["skipped_steps"],
         "loss": result["loss"],
         "validation": {
             "loss": {moment: moments[moment]["loss"] for moment in moments},
@@ -326,25 +346,3 @@ def _metrics(result: dict[str, Any]) -> dict[str, Any]:
             },
         },
     }
-
-
-class logging_to:
-    """What is logged inside the block goes to the run's log.txt, and warnings (a damaged checkpoint) to stderr too."""
-
-    def __init__(self, path: Path) -> None:
-        self._path = path
-
-    def __enter__(self) -> None:
-        logging.getLogger("trackyard").setLevel(logging.INFO)
-        file, terminal = logging.FileHandler(self._path), logging.StreamHandler()
-        file.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
-        terminal.setFormatter(logging.Formatter("warning: %(message)s"))
-        terminal.setLevel(logging.WARNING)
-        self._handlers = (file, terminal)
-        for handler in self._handlers:
-            logging.getLogger("trackyard").addHandler(handler)
-
-    def __exit__(self, *_: object) -> None:
-        for handler in self._handlers:
-            logging.getLogger("trackyard").removeHandler(handler)
-            handler.close()

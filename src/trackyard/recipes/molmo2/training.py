@@ -1,4 +1,4 @@
-"""The training part of a stage, on one rank: resume, step, record, save, stop when asked.
+"""The training part of a stage, on one rank: build, take the steps, write the final weights.
 
 Source: design sections 1, 4 and 6; molmo2 spec section 13.
 """
@@ -6,31 +6,33 @@ Source: design sections 1, 4 and 6; molmo2 spec section 13.
 from __future__ import annotations
 
 import contextlib
+import gc
 import logging
 from collections.abc import Callable, Iterator, Mapping
-from pathlib import Path
+from functools import partial
 
-import numpy as np
 import torch
-import torch.distributed as dist
 from safetensors import SafetensorError
 
 from trackyard.catalog.entries import Entry
 from trackyard.durable import atomic_directory
 from trackyard.errors import CheckpointError, StoppedEarly, TrackyardError
-from trackyard.feed.bad_rows import BadRowBudget
-from trackyard.feed.loader import read_ahead
-from trackyard.feed.steps import PlanFeed, StepFeed
+from trackyard.feed.steps import PlanFeed
 from trackyard.models.attention import mask_kind, use_masks
+from trackyard.models.context import ContextGroup
 from trackyard.models.molmo2 import component_of
-from trackyard.plan.plan import require_same_plan
 from trackyard.publish.export import write_export
+from trackyard.recipes.molmo2.fitting import OutOfDeviceMemory, fit_smaller, fitted
 from trackyard.recipes.molmo2.forward import forward
 from trackyard.recipes.molmo2.prepare import Prepared
+from trackyard.recipes.molmo2.share import Share
 from trackyard.record.rundir import Attempt, RunDirectory
 from trackyard.record.spool import Spool
-from trackyard.train.checkpoint import newest_valid, rotate, write_checkpoint
-from trackyard.train.engine import Engine, StepResult, join_ranks, rank, world_size
+from trackyard.train.engine import Engine
+from trackyard.train.guard import Guard
+from trackyard.train.loop import Course, Loop, WentBack
+from trackyard.train.parameters import EngineParameters
+from trackyard.train.ranks import Ranks, join_ranks, rank
 
 FINAL = "final"
 """Folder of the run directory that holds the trained model; it exists only when training is over."""
@@ -45,107 +47,126 @@ def train(
     catalogue: Mapping[str, Entry],
     *,
     should_stop: Callable[[], bool],
-    progress: Callable[[int, StepResult], None],
+    progress: Callable[[int], None],
+    say: Callable[[str], None],
 ) -> None:
     """Train from the newest valid checkpoint to the last step, then write the final weights.
 
     Raises StoppedEarly after a complete save when `should_stop` turns true on any rank.
     """
+    given = prepared.parameters.engine_of(prepared.stage)
+    ranks = join_ranks(given.threads, context=given.context_degree)
+    engine: Engine | None = None
+    with _spool(directory, attempt) as spool:
+        while engine is None:
+            settings = fitted(given, directory.path)
+            try:
+                engine = _train(
+                    prepared,
+                    directory,
+                    catalogue,
+                    ranks,
+                    settings,
+                    spool,
+                    should_stop=should_stop,
+                    progress=progress,
+                    say=say,
+                )
+            except WentBack:
+                # Built anew from the checkpoint that the rollback names, once the old engine is gone.
+                gc.collect()
+            except torch.OutOfMemoryError as error:
+                fit_smaller(given, settings, directory.path, error)
+                _let_go(ranks, error)
+    weights = engine.weights()
+    if ranks.rank == 0 and not (directory.path / FINAL).exists():
+        model = prepared.start.build().float()
+        model.load_state_dict(weights)
+        _write_final(prepared, directory, model)
+    ranks.barrier()
+
+
+def _train(
+    prepared: Prepared,
+    directory: RunDirectory,
+    catalogue: Mapping[str, Entry],
+    ranks: Ranks,
+    settings: EngineParameters,
+    spool: Spool | None,
+    *,
+    should_stop: Callable[[], bool],
+    progress: Callable[[int], None],
+    say: Callable[[str], None],
+) -> Engine:
+    """Build an engine and take it to the last step."""
     parameters, plan = prepared.parameters, prepared.plan
     stage = parameters.stage(prepared.stage)
-    join_ranks(parameters.engine.threads)
+    context = ContextGroup.of(ranks.context_group)
     torch.manual_seed(parameters.seed)
+    guard = Guard(parameters.guard, device=_device())
     engine = Engine(
         prepared.start.build(),
         component_of=component_of,
         optimiser=stage.optimiser,
-        engine=parameters.engine,
+        engine=settings,
         packs_per_step=plan.packs_per_step,
         steps=plan.steps,
-        forward=forward,
+        forward=partial(forward, context=context, loss_chunk=settings.loss_chunk),
+        ranks=ranks,
+        guard=guard,
     )
     use_masks(engine.module, mask_kind(engine.device))
-    identity = {"run_id": prepared.spec.run_id, "plan": plan.fingerprint}
-    start, resumed = _resume(engine, directory, identity)
     feed = PlanFeed(
         plan,
         prepared.datasets,
         prepared.feed,
         prepared.start.tokens,
-        rank=rank(),
-        world=world_size(),
-        micro_batch=parameters.engine.micro_batch,
+        rank=ranks.data_rank,
+        world=ranks.data_ranks,
+        micro_batch=settings.micro_batch,
     )
-    groups = {name: catalogue[name].group if name in catalogue else name for name in feed.names}
-    budget = BadRowBudget(parameters.max_bad_rows, parameters.on_bad_row)
+    share = Share(prepared, feed, engine, catalogue, context, spool, workers=settings.workers)
+    course = Course(
+        directory=directory.path,
+        identity={"run_id": prepared.spec.run_id, "plan": plan.fingerprint},
+        steps=plan.steps,
+        save_every=stage.save_every,
+        engine=settings,
+        guard=parameters.guard,
+        again=f"dvc repro {prepared.stage}",
+    )
+    Loop(engine, guard, share, course).run(should_stop=should_stop, progress=progress, say=say)
+    return engine
 
-    def save(step: int) -> None:
-        if spool is not None:
-            spool.flush()
-        write_checkpoint(
-            directory.checkpoints,
-            step=step,
-            identity=identity,
-            save=lambda target: engine.save(target, {"step": step, "plan": plan.fingerprint}),
-            barrier=dist.barrier,
-            is_writer=rank() == 0,
-        )
-        if rank() == 0:
-            rotate(directory.checkpoints, keep=parameters.engine.keep_checkpoints, never=resumed)
 
-    ahead = read_ahead(feed, start, plan.steps, workers=parameters.engine.workers)
-    with _spool(directory, attempt) as spool, ahead as steps:
-        for step_feed in steps:
-            for row in step_feed.broken:
-                log.warning("step %d: without loss, since it does not decode: %s", step_feed.step + 1, row)
-            budget.add(step_feed.broken, rows=len(step_feed.rows))
-            result = engine.step(step_feed.step, step_feed.batches, step_feed.weight)
-            done = step_feed.step + 1
-            by_group = engine.sum_by_name(_losses_by_group(step_feed, result, feed.names, groups))
-            broken, _ = engine.sum_by_name({"rows": (len(step_feed.broken), len(step_feed.rows))})["rows"]
-            if spool is not None:
-                spool.metrics(_metrics(prepared, step_feed, result, by_group, broken), done)
-            progress(done, result)
-            stop = engine.any_rank(should_stop()) and done < plan.steps
-            if stop or done % stage.save_every == 0 or done == plan.steps:
-                save(done)
-            if stop:
-                raise StoppedEarly(
-                    what=f"stopped by a signal after step {done} of {plan.steps}",
-                    why=f"a complete checkpoint of step {done} is in {directory.checkpoints}",
-                    fix=f"dvc repro {prepared.stage}",
-                )
-    weights = engine.weights()
-    if rank() == 0 and not (directory.path / FINAL).exists():
-        model = engine.module.float()
-        model.load_state_dict(weights)
-        _write_final(prepared, directory, model)
-    dist.barrier()
+def _let_go(ranks: Ranks, error: torch.OutOfMemoryError) -> None:
+    """Free what the failed step held. With other ranks, which wait in a collective, all have to start again."""
+    if ranks.world > 1:
+        raise OutOfDeviceMemory(
+            what=f"rank {ranks.rank} of {ranks.world} ran out of device memory",
+            why="the other ranks wait for it in a collective, so all of them have to start again",
+            fix="run the same command again: it goes on with the smaller settings that are in fit.json of the run",
+        ) from error
+    gc.collect()
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()
+
+
+def _device() -> torch.device:
+    """Where DeepSpeed puts the model of this rank."""
+    return torch.device("cuda", torch.cuda.current_device()) if torch.cuda.is_available() else torch.device("cpu")
 
 
 def _write_final(prepared: Prepared, directory: RunDirectory, model: torch.nn.Module) -> None:
     try:
-        with atomic_directory(directory.path / FINAL) as partial:
-            write_export(partial, model, prepared.start.tokens, prepared.feed.geometry, prepared.feed.video)
+        with atomic_directory(directory.path / FINAL) as partial_directory:
+            write_export(partial_directory, model, prepared.start.tokens, prepared.feed.geometry, prepared.feed.video)
     except (OSError, SafetensorError) as error:
         raise CheckpointError(
             what=f"the final weights {directory.path / FINAL} could not be written: {error}",
             why="the stage has no result yet; the checkpoint of the last step is untouched",
             fix=f"free space or restore write access (`df -h {directory.path}`), then run the same command again",
         ) from error
-
-
-def _resume(engine: Engine, directory: RunDirectory, identity: dict[str, str]) -> tuple[int, Path | None]:
-    """Load the newest checkpoint whose every byte is proved; returns the steps already done."""
-    path, rejected = newest_valid(directory.checkpoints, identity)
-    for bad in rejected:
-        log.warning("checkpoint %s is not used: %s", bad.path, bad.problem)
-    if path is None:
-        return 0, None
-    state = engine.load(path)
-    require_same_plan(identity["plan"], state["plan"], where=str(path))
-    log.info("resumed from %s", path)
-    return int(state["step"]), path
 
 
 @contextlib.contextmanager
@@ -160,39 +181,3 @@ def _spool(directory: RunDirectory, attempt: Attempt) -> Iterator[Spool | None]:
         except TrackyardError as error:
             spool.status("stopped" if isinstance(error, StoppedEarly) else "failed")
             raise
-
-
-def _losses_by_group(
-    feed: StepFeed, result: StepResult, names: list[str], groups: Mapping[str, str]
-) -> dict[str, tuple[float, float]]:
-    """(sum of cross-entropy, answer tokens) per dataset group of this rank's share."""
-    datasets = np.concatenate(feed.groups)
-    losses = torch.cat([loss.cross_entropy for loss in result.losses]).double().cpu().numpy()
-    sums = np.bincount(datasets, weights=losses, minlength=len(names))
-    counts = np.bincount(datasets, minlength=len(names))
-    totals = dict.fromkeys(sorted(set(groups.values())), (0.0, 0.0))
-    for number, name in enumerate(names):
-        total, count = totals[groups[name]]
-        totals[groups[name]] = (total + float(sums[number]), count + float(counts[number]))
-    return totals
-
-
-def _metrics(
-    prepared: Prepared,
-    feed: StepFeed,
-    result: StepResult,
-    by_group: Mapping[str, tuple[float, float]],
-    broken: float,
-) -> dict[str, float]:
-    """Names of the one metric schema of all tracks."""
-    plan = prepared.plan
-    tokens = int(plan.step_table[feed.step][0])
-    return {
-        "train/loss": result.loss,
-        "train/gradient_norm": result.gradient_norm,
-        "train/tokens": float(tokens),
-        "train/padding": 1 - tokens / (plan.packs_per_step * plan.budget.tokens),
-        "train/broken_rows": broken,
-        **{f"train/learning_rate/{name}": rate for name, rate in result.rates.items()},
-        **{f"train/loss/{group}": total / count for group, (total, count) in by_group.items() if count},
-    }
