@@ -20,6 +20,11 @@ NAMES = (
     "resume",
     "video_sample",
     "startup",
+    "ckpt_stall",
+    "ckpt_load",
+    "checkpoint_share",
+    "loop_overhead",
+    "estimate",
     "full_plan",
 )
 """In the order of the performance spec, section 10.2. `verify` and `url_ingest` take longer and go by their names."""

@@ -141,8 +141,10 @@ def circumstances(packages: Sequence[str]) -> dict[str, Any]:
 
     lines = Path("/proc/cpuinfo").read_text().splitlines()
     return {
-        "commit": git("rev-parse", "HEAD"),
-        "uncommitted_changes": bool(git("status", "--porcelain", "--", "src", "benchmarks/*.py")),
+        # A machine that is given the working tree alone is told its commit.
+        "commit": os.environ.get("TRACKYARD_COMMIT") or git("rev-parse", "HEAD"),
+        "uncommitted_changes": (ROOT / ".git").exists()
+        and bool(git("status", "--porcelain", "--", "src", "benchmarks/*.py")),
         "machine": {
             "cpu": next(line.split(":")[1].strip() for line in lines if line.startswith("model name")),
             "cores": len(os.sched_getaffinity(0)),
