@@ -49,8 +49,8 @@ demo: setup ## train the embedded Molmo2 through its three stages and print the 
 	dvc repro stage3
 	$(TABLE)
 
-test: setup ## run every test
-	python -m pytest
+test: setup ## run every test, on two cores
+	python -m pytest -n 2 --dist loadfile
 
 check: setup ## lint, types, layers, secrets, pipelines and README
 	ruff check

@@ -115,7 +115,8 @@ def test_a_command_that_no_test_executes_is_a_problem() -> None:
 def test_ci_runs_the_tests() -> None:
     """`make test` runs every test, so it is executed wherever this one is; CI types it."""
     assert re.search(r"^make test\b", (ROOT / ".ci" / "run").read_text(), re.MULTILINE)
-    assert re.search(r"^test:.*\n\tpython -m pytest$", (ROOT / "Makefile").read_text(), re.MULTILINE)
+    (typed,) = re.findall(r"^test:.*\n\tpython -m pytest(.*)$", (ROOT / "Makefile").read_text(), re.MULTILINE)
+    assert re.fullmatch(r"( -n \d+ --dist loadfile)?", typed), "on how many cores, and nothing that leaves a test out"
 
 
 @pytest.mark.system
@@ -135,6 +136,19 @@ def test_the_parameters(shell: Shell, repository: Repository) -> None:
     shown = yaml.safe_load(shell(command("trackyard params")))["molmo2"]
     assert shown["stage1"]["steps"] == STAGE1_STEPS
     assert shown["stage1"]["video"]["slow"] == "native"  # a default that the file does not hold
+
+
+@pytest.mark.system
+def test_the_estimate(shell: Shell, repository: Repository) -> None:
+    """Profiles and sites are those of this repository; data are not needed."""
+    for name in ("profiles", "sites"):
+        if not (repository.path / name).exists():
+            (repository.path / name).symlink_to(ROOT / name)
+    text = shell(command("trackyard estimate"))
+    assert "molmo2 stage2 (4b) on 4 x h100, anvil/ai" in text
+    for line in ("memory of a rank", "service units", "jobs, one after the other"):
+        assert line in text
+    assert text.rstrip().splitlines()[-1] == "fits"
 
 
 @pytest.mark.system
@@ -282,7 +296,7 @@ def test_layers_are_those_that_are_checked() -> None:
     assert f"    {', '.join(packages)}\n" in (ROOT / "docs" / "architecture.md").read_text()
 
 
-@pytest.mark.parametrize("page", ["architecture.md", "molmo2.md", "recovering.md", "reference.md"])
+@pytest.mark.parametrize("page", ["architecture.md", "molmo2.md", "recovering.md", "reference.md", "training.md"])
 def test_modules_that_a_guide_names_exist(page: str) -> None:
     named = re.findall(r"`([a-z_0-9]+(?:/[a-z_0-9]+)*\.py)`", (ROOT / "docs" / page).read_text())
     assert [name for name in named if not (ROOT / "src" / "trackyard" / name).is_file()] == []
