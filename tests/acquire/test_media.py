@@ -473,3 +473,30 @@ def test_the_best_stream_of_several_is_measured() -> None:
     assert (table.stream_index, table.frames, table.duration) == (3, 390, Fraction(13013, 1000))
     assert (table.width, table.height, table.rotation) == (480, 270, 0)
     assert frame_table((CLIPS / "av1_video.mkv").read_bytes(), "av1").duration == 5
+
+
+SHORT_OF_MEMORY = """
+import resource, sys
+from pathlib import Path
+from trackyard.acquire.media import UnreadableMedia, open_image
+data = Path(sys.argv[1]).read_bytes()
+open_image(data, "x").load()
+used = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
+resource.setrlimit(resource.RLIMIT_AS, (used + (30 << 20), resource.RLIM_INFINITY))
+try:
+    open_image(data, "x").load()
+except MemoryError:
+    print("the process")
+except UnreadableMedia as error:
+    print(f"the picture: {error}")
+"""
+
+
+def test_a_process_short_of_memory_is_no_fault_of_the_picture(tmp_path: Path) -> None:
+    """Otherwise how much memory a machine has would decide which rows are trained on."""
+    path = tmp_path / "large.png"
+    Image.new("RGB", (6000, 8000), "navy").save(path)
+    ended = subprocess.run(
+        [sys.executable, "-c", SHORT_OF_MEMORY, str(path)], capture_output=True, text=True, timeout=60, check=False
+    )
+    assert ended.stdout == "the process\n", ended.stderr

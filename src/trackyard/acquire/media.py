@@ -64,7 +64,7 @@ Reason = Literal[
 _FIX = "leave it out, or replace it and import again; examples/import shows what is accepted"
 
 # What PIL's decoders raise on damaged input, besides OSError (of which UnidentifiedImageError is one).
-_PIL_ERRORS = (OSError, ValueError, SyntaxError, TypeError, IndexError, KeyError, EOFError, OverflowError, MemoryError)
+_PIL_ERRORS = (OSError, ValueError, SyntaxError, TypeError, IndexError, KeyError, EOFError, OverflowError)
 
 _SEEKS = 16
 """Key frames that are tried before a stream counts as one in which no seek finds them."""
@@ -201,6 +201,8 @@ def open_video(data: bytes, path: str) -> Iterator[tuple[InputContainer, VideoSt
         container = av.open(io.BytesIO(data), mode="r", options=options)
     except OverLimit as error:
         raise _unusable(path, str(error), TOO_LONG) from error
+    except av.error.MemoryError:
+        raise  # of this process, not of the file
     except (av.FFmpegError, ValueError) as error:
         raise _unusable(path, f"{len(data)} bytes are not a video: {error}", WITHOUT_FRAMES) from error
     with container:
@@ -213,6 +215,8 @@ def open_video(data: bytes, path: str) -> Iterator[tuple[InputContainer, VideoSt
         stream.codec_context.thread_count = 1  # the feed's workers are the parallelism
         try:
             yield container, stream
+        except av.error.MemoryError:
+            raise
         except av.FFmpegError as error:
             raise _unusable(path, f"FFmpeg stopped: {error}", DAMAGED_VIDEO) from error
         except OverLimit as error:
