@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
+import mmap
 import multiprocessing
 import os
+import resource
 import signal
+import subprocess
 import sys
 from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
 
+from tests.feed.in_worker import LOCK, lock_is_free
 from tests.feed.small_plan import reader, same, small_plan, small_snapshot
 from trackyard.errors import DataError, TrackyardError
 from trackyard.feed.processes import WorkerPool
+from trackyard.feed.steps import PlanFeed
+from trackyard.launch.failures import named_failures
 from trackyard.plan.plan import ROWS, Plan
 from trackyard.snapshot.reader import SnapshotDataset
 
@@ -67,6 +73,9 @@ def test_the_life_of_two_workers(plan: Plan, snapshot: Mapping[str, SnapshotData
         assert [a.facts.rows + a.facts.broken for a in found] == [b.facts.rows + b.facts.broken for b in wanted]
         assert workers() == pids
 
+        # A fork of this process, which has threads, might wait for a lock that no thread of its own will ever free.
+        assert all("spawn_main" in Path(f"/proc/{pid}/cmdline").read_text() for pid in pids)
+
         # Memory: nothing that only models need.
         assert "torch" in sys.modules, "else the next line says nothing"
         assert not any("libtorch" in Path(f"/proc/{pid}/maps").read_text() for pid in pids)
@@ -107,3 +116,52 @@ def test_closing_ends_workers_that_are_stopped_or_have_not_begun(
     os.kill(pid, signal.SIGSTOP)
     pool.close()
     assert workers() == []
+
+
+def test_a_lock_that_a_thread_holds_is_free_in_a_worker(plan: Plan, snapshot: Mapping[str, SnapshotDataset]) -> None:
+    """Fork after threads; and a worker without memory, in the same one."""
+    feed = reader(plan, snapshot, micro=2)
+    pool = WorkerPool(feed.source, 1, 60.0)
+    with LOCK:
+        # Negative control: in a fork it is held, by nobody.
+        child = os.fork()
+        if child == 0:
+            os._exit(int(lock_is_free()))
+        assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+        assert pool._pool.submit(lock_is_free).result(60)
+    try:
+        _runs_out_of_memory(pool, feed)
+    finally:
+        pool.close()
+
+
+def _runs_out_of_memory(pool: WorkerPool, feed: PlanFeed) -> None:
+    """The run stops and names the cause; no row is taken for a broken one. With memory the same rows come."""
+    broken = pool.result(pool.submit(0, 0)).facts.broken
+    [pid] = workers()
+    used = int(Path(f"/proc/{pid}/statm").read_text().split()[0]) * mmap.PAGESIZE
+    before = resource.prlimit(pid, resource.RLIMIT_AS, (used, resource.RLIM_INFINITY))
+
+    def decode() -> None:
+        with named_failures():
+            while True:  # what it has free already may do for a few
+                assert pool.result(pool.submit(0, 0)).facts.broken == broken
+
+    with pytest.raises(TrackyardError, match="memory"):
+        decode()
+    resource.prlimit(pid, resource.RLIMIT_AS, before)
+    assert workers() == [pid]
+    found = pool.result(pool.submit(0, 0))
+    assert same(found.batch, feed.micro_batch(0, 0).batch)
+
+
+def test_a_dev_shm_of_16_megabytes_changes_nothing() -> None:
+    """Containers limit /dev/shm; the feed does not use it."""
+    small = 'mount -t tmpfs -o size=16m tmpfs /dev/shm && exec "$@"'
+    argv = ["unshare", "--mount", "sh", "-c", small, "sh", sys.executable, "-m", "tests.feed.in_worker"]
+    if os.geteuid() != 0 or subprocess.run([*argv[:4], "mount -t tmpfs tmpfs /dev/shm"], check=False).returncode:
+        pytest.skip("mounting a small /dev/shm needs root")
+    ended = subprocess.run(
+        argv, cwd=Path(__file__).parents[2], capture_output=True, text=True, timeout=120, check=False
+    )
+    assert ended.returncode == 0, ended.stderr

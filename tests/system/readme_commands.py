@@ -14,6 +14,7 @@ EXECUTED_BY: dict[str, str] = {
     "trackyard plan check stage1": f"{_HERE}::test_the_plan",
     "trackyard feed view stage1 --out view.html": f"{_HERE}::test_the_plan",
     "trackyard mixture show stage2 --params profiles/report.yaml --sizes catalog": f"{_HERE}::test_the_plan",
+    "trackyard estimate molmo2 stage2 --profile h100 --site anvil": f"{_HERE}::test_the_estimate",
     "trackyard data plan stage1": f"{_GUIDE}::test_from_an_empty_disk_to_a_verified_snapshot",
     "trackyard data fetch stage1 --dry-run": f"{_GUIDE}::test_from_an_empty_disk_to_a_verified_snapshot",
     "trackyard params": f"{_HERE}::test_the_parameters",

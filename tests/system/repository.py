@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import yaml
 
@@ -122,7 +122,7 @@ class Repository:
     @contextmanager
     def started(self, *arguments: str) -> Iterator[Running]:
         """Start a command; it is killed when the block ends before it does."""
-        running = Running(self, arguments)
+        running = Running(self, [COMMAND, *arguments])
         try:
             yield running
         finally:
@@ -141,19 +141,37 @@ class Repository:
         return sorted(int(path.parent.name[5:]) for path in self.run_directory().glob("checkpoints/step-*/COMPLETE"))
 
 
-class Running:
-    """A command under way. Its output goes to files: a full pipe would hold it up."""
+class Process(Protocol):
+    """What is asked of a process, however it was started."""
 
-    def __init__(self, repository: Repository, arguments: Sequence[str]) -> None:
+    pid: int
+    returncode: Any
+
+    def poll(self) -> int | None: ...
+    def wait(self, timeout: float | None = None) -> int: ...
+    def send_signal(self, sig: int) -> None: ...
+    def kill(self) -> None: ...
+
+
+Start = Callable[[Sequence[str], Path, Mapping[str, str], Path, Path], Process]
+"""Starts a program: its arguments, its folder, its environment, the files for its output and for its errors."""
+
+
+def _new_process(argv: Sequence[str], folder: Path, environment: Mapping[str, str], out: Path, err: Path) -> Process:
+    with open(out, "wb") as out_file, open(err, "wb") as err_file:
+        return subprocess.Popen(argv, cwd=folder, env=environment, stdout=out_file, stderr=err_file)
+
+
+class Running:
+    """A program under way in a repository. Its output goes to files: a full pipe would hold it up."""
+
+    def __init__(self, repository: Repository, argv: Sequence[str], start: Start = _new_process) -> None:
         folder = repository.path / "output"
         folder.mkdir(exist_ok=True)
         number = len(list(folder.iterdir())) // 2
         self._out, self._err = folder / f"{number:03d}-out.txt", folder / f"{number:03d}-err.txt"
-        self._arguments = arguments
-        with open(self._out, "wb") as out, open(self._err, "wb") as err:
-            self.process = subprocess.Popen(
-                [COMMAND, *arguments], cwd=repository.path, env=repository._environment(), stdout=out, stderr=err
-            )
+        self._arguments = argv
+        self.process = start(argv, repository.path, repository._environment(), self._out, self._err)
 
     @property
     def out(self) -> str:
@@ -226,14 +244,18 @@ def small_parameters() -> dict[str, Any]:
 
 
 def spooled(run: Path, *, exact: bool = True) -> dict[int, dict[str, float]]:
-    """Training metrics by step, the first of every attempt; if `exact`, a repeated step must repeat its values."""
+    """Training metrics by step, the first of every attempt; if `exact`, a repeated step must repeat its values.
+
+    What a step cost (usage/...) is another measurement each time, and not among them.
+    """
     found: dict[int, dict[str, float]] = {}
     for path in sorted(run.glob("spool/attempt-*.jsonl")):
         for line in path.read_bytes().split(b"\n")[:-1]:
             event = json.loads(line)
             if event["event"] == "metrics" and "train/loss" in event["values"]:
-                earlier = found.setdefault(event["step"], event["values"])
-                assert not exact or earlier == event["values"], f"step {event['step']} differs between attempts"
+                values = {key: value for key, value in event["values"].items() if not key.startswith("usage/")}
+                earlier = found.setdefault(event["step"], values)
+                assert not exact or earlier == values, f"step {event['step']} differs between attempts"
     return found
 
 

@@ -298,12 +298,23 @@ def test_ui(served: str, tmp_path: Path) -> None:
     assert (keep / "compare.png").stat().st_size > 20_000
 
 
+SCROLL = """
+for (const box of document.querySelectorAll("div")) {
+  const end = box.scrollHeight - box.clientHeight;
+  if (end > 20 && ["auto", "scroll"].includes(getComputedStyle(box).overflowY))
+    box.scrollTop = box.scrollTop >= end - 1 ? 0 : box.scrollTop + box.clientHeight / 2;
+}
+"""
+
+
 def _wait_for(driver: object, address: str, words: list[str]) -> None:
+    """Until the page has shown all words. Long tables hold only the rows in view, and are scrolled through."""
     driver.get(address)  # type: ignore[attr-defined]
-    text = ""
+    seen: list[str] = []
     for _ in range(120):
-        text = driver.execute_script("return document.body.innerText")  # type: ignore[attr-defined]
-        if all(word in text for word in words):
+        seen.append(driver.execute_script("return document.body.innerText"))  # type: ignore[attr-defined]
+        if all(any(word in text for text in seen) for word in words):
             return
+        driver.execute_script(SCROLL)  # type: ignore[attr-defined]
         time.sleep(0.5)
-    pytest.fail(f"{address} does not show {words}; it shows:\n{text[:3000]}")
+    pytest.fail(f"{address} does not show {words}; it shows:\n{seen[-1][:3000]}")

@@ -17,6 +17,8 @@ pytestmark = pytest.mark.system
 
 TOLERANCE = 1e-4
 """Largest difference of a step's loss: two processes sum in another order."""
+GRACE_S = 120.0
+"""What a cluster gives between its signal and SIGKILL; half of it must do (F12)."""
 
 
 def test_the_ranks_together_hold_each_step_of_the_plan_once(
@@ -59,10 +61,13 @@ def test_two_processes_stopped_by_a_signal_end_as_one_process_does(
 ) -> None:
     repository = after_stage1.copy(tmp_path / "root")
     with repository.started("run", "molmo2", "stage2", "--processes", "2") as running:
-        running.wait_for_line("train ")
-        running.send(signal.SIGUSR1)
-        running.send(signal.SIGTERM)
+        # The first sign of a checkpoint: it is being written, or has just been.
+        running.wait_for(lambda: any(repository.path.glob("runs/molmo2/stage2/*/checkpoints/*")), "a save")
+        asked = time.monotonic()
+        for number in (signal.SIGUSR1, signal.SIGTERM, signal.SIGUSR1, signal.SIGTERM):
+            running.send(number)
         ended = running.end()
+        assert time.monotonic() - asked < GRACE_S / 2
     parts = ended.error(75, "StoppedEarly")
     # Two signals that wait at once have no order.
     assert parts["what"] in ("stopped by SIGUSR1", "stopped by SIGTERM")
@@ -71,6 +76,30 @@ def test_two_processes_stopped_by_a_signal_end_as_one_process_does(
     continued = repository.trackyard("run", "molmo2", "stage2", "--processes", "2")
     assert continued.code == 0, continued
     _same_losses(repository, uninterrupted)
+
+
+def test_a_killed_rank_ends_all_and_the_others_say_where_they_stood(after_stage1: Repository, tmp_path: Path) -> None:
+    """One rank of two dies (reliability F26)."""
+    repository = after_stage1.copy(tmp_path / "root")
+    with repository.started("run", "molmo2", "stage2", "--processes", "2") as running:
+        running.wait_for_line("train ")
+        ranks = _children(running.process.pid)
+        assert len(ranks) == 2
+        os.kill(ranks[1], signal.SIGKILL)
+        ended = running.end()
+    assert ended.code == 1, ended
+    assert "Traceback" not in ended.err
+    assert "rank 0: TrackyardError\nwhat: a collective failed: " in ended.err
+    assert "the processes of attempt" in ended.err
+    assert "ended with 1, -9 and without final weights" in ended.err
+    run = repository.run_directory()
+    told, silent = sorted((run / "stacks").iterdir())
+    assert (told.name[-10:], silent.name[-10:]) == ("rank-0.txt", "rank-1.txt")
+    assert "most recent call" in told.read_text()
+    assert "training.py" in told.read_text()
+    assert silent.read_text() == "", "a killed process writes nothing"
+    assert told.name in ended.err
+    assert silent.name not in ended.err
 
 
 def test_from_two_processes_to_one_after_a_kill(

@@ -81,7 +81,7 @@ def test_in_training_the_step_is_ended_and_saved(history: tuple[Repository, list
     repository, stops, _ = history
     stop = stops[number]
     parts = stop.ended.error(75, "StoppedEarly")
-    found = re.fullmatch(rf"stopped by a signal after step (\d+) of {STEPS}", parts["what"])
+    found = re.fullmatch(rf"stopped as asked after step (\d+) of {STEPS}", parts["what"])
     assert found is not None
     step = int(found[1])
     assert stop.checkpoints[-1] == step
