@@ -153,22 +153,8 @@ def gpt_neox_work(shape: Transformer, *, tokens: float, pairs: float) -> list[Wo
     return decoder_work(shape, tokens=tokens, answers=tokens, pairs=pairs, gradient="trained")
 
 
-def molmo2_work(
-    preset: Preset,
-    *,
-    tokens: float,
-    answers: float,
-    pairs: float,
-    crops: float,
-    pooled: float,
-    window: int,
-    trained: Collection[str] = ("vit", "connector", "llm"),
-    patches: int = 729,
-) -> list[Work]:
-    """Molmo2: the vision tower over `crops` of `patches`, `pooled` features of `window` patches each, the decoder.
-
-    trained: names of the trained components. The vision tower's own layers see whole crops, both ways.
-    """
+def molmo2_shapes(preset: Preset) -> tuple[Transformer, Transformer]:
+    """Widths of the vision tower and of the language model."""
     vit = Transformer(
         layers=preset.vit_layers,
         hidden=preset.vit_hidden,
@@ -188,6 +174,26 @@ def molmo2_work(
         gated=True,
         vocab=preset.vocab_size,
     )
+    return vit, llm
+
+
+def molmo2_work(
+    preset: Preset,
+    *,
+    tokens: float,
+    answers: float,
+    pairs: float,
+    crops: float,
+    pooled: float,
+    window: int,
+    trained: Collection[str] = ("vit", "connector", "llm"),
+    patches: int = 729,
+) -> list[Work]:
+    """Molmo2: the vision tower over `crops` of `patches`, `pooled` features of `window` patches each, the decoder.
+
+    trained: names of the trained components. The vision tower's own layers see whole crops, both ways.
+    """
+    vit, llm = molmo2_shapes(preset)
     width = preset.vit_hidden
     read = width * len(preset.vit_feature_layers)
     states = _gradients(("vit", "connector", "llm"), trained)

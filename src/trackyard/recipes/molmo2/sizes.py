@@ -13,7 +13,7 @@ from trackyard.feed.geometry import VisionGeometry
 from trackyard.models.molmo2_parameters import ADDED_ROWS, COMPONENTS, Component
 from trackyard.models.presets import PRESETS, Preset
 from trackyard.recipes.molmo2.parameters import Molmo2Parameters, StageName
-from trackyard.train.flops import Gradient, Transformer, Work, molmo2_work
+from trackyard.train.flops import Gradient, Transformer, Work, molmo2_shapes, molmo2_work
 
 ROWS_PER_PACK = 3.8
 """What the report reaches (molmo2 spec section 9), where there is no plan to count in."""
@@ -44,25 +44,7 @@ class Shapes:
 def shapes(preset: Preset, geometry: VisionGeometry) -> Shapes:
     """Widths and exact parameter counts of the stock class."""
     d, f, read = preset.vit_hidden, preset.vit_ffn, preset.vit_hidden * len(preset.vit_feature_layers)
-    vit = Transformer(
-        layers=preset.vit_layers,
-        hidden=d,
-        heads=preset.vit_heads,
-        kv_heads=preset.vit_heads,
-        head_dim=d // preset.vit_heads,
-        ffn=f,
-        gated=False,
-    )
-    llm = Transformer(
-        layers=preset.layers,
-        hidden=preset.hidden_size,
-        heads=preset.heads,
-        kv_heads=preset.kv_heads,
-        head_dim=preset.head_dim,
-        ffn=preset.ffn,
-        gated=True,
-        vocab=preset.vocab_size,
-    )
+    vit, llm = molmo2_shapes(preset)
     # Biases of four projections and of two feed-forward matrices, and two LayerNorms.
     vit_layer = 4 * (d**2 + d) + 2 * d * f + f + d + 4 * d
     patch = geometry.patch_values * d + d + geometry.patches * d
