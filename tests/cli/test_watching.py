@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import os
 import pty
@@ -112,7 +113,12 @@ def terminal() -> Iterator[Callable[[], str]]:
 
         def drawn() -> str:
             stream.flush()
-            return os.read(ours, 1 << 20).decode()
+            parts = []
+            # A terminal hands over a few kilobytes at a time, and a slow machine draws more often.
+            with contextlib.suppress(BlockingIOError):
+                while part := os.read(ours, 1 << 20):
+                    parts.append(part)
+            return b"".join(parts).decode()
 
         yield drawn
     os.close(ours)
