@@ -1,0 +1,56 @@
+import numpy as np
+import pytest
+
+from trackyard.errors import DataError
+from trackyard.evaluate import copies
+from trackyard.evaluate.copies import CopiedResult, Outputs, refuse_copies
+
+
+def outputs(cell: str, seed: int, checkpoint: str | None = None, documents: int = 100) -> Outputs:
+    """Losses in float32, as models give them."""
+    losses = np.random.default_rng(seed).gamma(3, 1, documents).astype(np.float32)
+    return Outputs(
+        cell=cell,
+        checkpoint=checkpoint or f"digest of {cell}",
+        numbers={f"d{i}": float(loss) for i, loss in enumerate(losses)},
+    )
+
+
+def test_independent_models_pass() -> None:
+    refuse_copies([outputs(f"baseline-s{seed}", seed) for seed in range(6)])
+
+
+def test_two_checkpoints_with_one_output() -> None:
+    with pytest.raises(CopiedResult, match="agree to the last bit on 100 of 100 documents; their checkpoints differ"):
+        refuse_copies([outputs("baseline-s42", 1), outputs("other", 3), outputs("baseline-s1337", 1)])
+
+
+def test_one_checkpoint_twice() -> None:
+    """Even with other numbers, as they come from another batch size or device."""
+    with pytest.raises(CopiedResult, match="on 0 of 100 documents; both scored checkpoint abc"):
+        refuse_copies([outputs("a", 1, "abc"), outputs("b", 2, "abc")])
+
+
+def test_a_copy_with_documents_added_and_changed() -> None:
+    first, second = outputs("a", 1), outputs("b", 1, documents=150)
+    for name in list(second.numbers)[:40]:
+        second.numbers[name] += 1e-3
+    with pytest.raises(CopiedResult, match="on 60 of 100"):
+        refuse_copies([first, second])
+
+
+def test_without_the_guard_a_copy_passes(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Negative control."""
+    monkeypatch.setattr(copies, "EQUAL_SHARE", 1.1)
+    refuse_copies([outputs("a", 1), outputs("b", 1)])
+
+
+def test_few_numbers_may_coincide() -> None:
+    first, second = outputs("a", 1), outputs("b", 2)
+    second.numbers["d0"] = first.numbers["d0"]
+    refuse_copies([first, second])
+
+
+def test_nothing_compared_is_no_proof() -> None:
+    with pytest.raises(DataError, match="a and b have no document in common"):
+        refuse_copies([outputs("a", 1), outputs("b", 2, documents=0)])
