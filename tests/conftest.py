@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import os
 import tempfile
+from collections.abc import Iterator
 
+import pytest
 from hypothesis import settings
 
 # How long an example takes says something about the machine, not about the code.
@@ -20,3 +22,10 @@ os.environ["HF_ENDPOINT"] = "http://127.0.0.1:9"
 # What verifications remember (trackyard.acquire.files.stat_cache) goes nowhere near the user's own; removed at the end.
 _CACHE = tempfile.TemporaryDirectory(prefix="trackyard-tests-")
 os.environ["XDG_CACHE_HOME"] = _CACHE.name
+
+
+@pytest.fixture(autouse=True)
+def ordinary_priority() -> Iterator[None]:
+    """No test leaves the process a real-time one: what it starts would starve everything beside it."""
+    yield
+    assert os.sched_getscheduler(0) == os.SCHED_OTHER
