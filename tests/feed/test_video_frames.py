@@ -177,8 +177,8 @@ def sample(name: str, fmt: str) -> tuple[bytes, np.ndarray]:
     if name in OTHERS:
         codec, fmt, options = OTHERS[name]
         data = encode(48, gop=12, codec=codec, fmt=fmt, options=options)
-        # SVT-AV1 makes root's thread that encodes with it a real-time one. All processes that tests start later would be
-        # as well, and ranks that wait for each other by spinning then keep each other from the cores, for ever.
+        # Where root encodes with SVT-AV1 the thread becomes a real-time one. All processes that tests start later would
+        # be as well, and ranks that wait for each other by spinning then keep each other from the cores, for ever.
         os.sched_setscheduler(0, os.SCHED_OTHER, os.sched_param(0))
     else:
         uneven = fmt == "matroska"
