@@ -25,6 +25,7 @@ NAMES = (
     "checkpoint_share",
     "loop_overhead",
     "estimate",
+    "attack_speed",
     "full_plan",
 )
 """In the order of the performance spec, section 10.2. `verify` and `url_ingest` take longer and go by their names."""

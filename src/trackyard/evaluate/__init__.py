@@ -1,1 +1,1 @@
-"""Tasks, scorers and generation."""
+"""Tasks, scorers, generation and attacks."""
