@@ -14,7 +14,7 @@ from torch import nn
 from tests.models.tiny_families import ARMS, logits, tiny, tokens
 from trackyard.errors import ConfigError, DataError
 from trackyard.models.nonneg import FLOOR, NonNegative, SignFrozen, constrain, constrained_modules, inverse_softplus
-from trackyard.models.nonneg_variants import FORMS, Form
+from trackyard.models.nonneg_names import FORMS, Form
 
 
 def magnitudes(count: int = 1_000_000) -> torch.Tensor:

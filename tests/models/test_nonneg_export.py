@@ -24,7 +24,8 @@ from trackyard.models.nonneg_export import (
     verify_model,
     write_folded,
 )
-from trackyard.models.nonneg_variants import FORMS, Declaration, Form
+from trackyard.models.nonneg_names import FORMS, Form
+from trackyard.models.nonneg_variants import Declaration
 from trackyard.schema import read_document, write_document
 
 FIRST = "gpt_neox.layers.0.mlp.dense_h_to_4h"

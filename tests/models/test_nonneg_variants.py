@@ -12,7 +12,8 @@ from torch import nn
 from tests.models.tiny_families import ARMS, tiny
 from trackyard.errors import ConfigError, IdentityError
 from trackyard.models.nonneg import constrain
-from trackyard.models.nonneg_variants import VARIANTS, Declaration, matching
+from trackyard.models.nonneg_names import VARIANTS
+from trackyard.models.nonneg_variants import Declaration, matching
 from trackyard.schema import read_document, write_document
 
 

@@ -16,7 +16,8 @@ from torch import nn
 from torch.nn.utils import parametrize
 
 from trackyard.errors import ConfigError, DataError
-from trackyard.models.nonneg_variants import FORMS, Declaration, Form, Matrix, expected_matrices, matching
+from trackyard.models.nonneg_names import FORMS, Form
+from trackyard.models.nonneg_variants import Declaration, Matrix, expected_matrices, matching
 
 FLOOR = 1e-6
 """Smallest initial magnitude: the inverse has no value at 0."""

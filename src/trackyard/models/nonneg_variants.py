@@ -10,34 +10,13 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from typing import Any, Literal, Self, get_args
+from typing import Any, Self
 
 import torch
 from torch import nn
 
 from trackyard.errors import ConfigError, IdentityError
-
-Form = Literal["nonneg", "signfrozen", "absinit"]
-"""softplus(V); sgn(W0) * softplus(V); an unconstrained V that starts at abs(W0)."""
-FORMS: tuple[Form, ...] = get_args(Form)
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Variant:
-    """Matrices by the end of their dotted name. families: `model_type` of the configurations that have them."""
-
-    families: tuple[str, ...]
-    suffixes: tuple[str, ...]
-
-
-_NEOX, _GATED = ("gpt_neox",), ("llama", "qwen2")
-VARIANTS: Mapping[str, Variant] = {
-    "mlp_in": Variant(families=_NEOX, suffixes=("mlp.dense_h_to_4h",)),
-    "mlp_both": Variant(families=_NEOX, suffixes=("mlp.dense_h_to_4h", "mlp.dense_4h_to_h")),
-    "mlp_in_attn_out": Variant(families=_NEOX, suffixes=("mlp.dense_h_to_4h", "attention.dense")),
-    "gated_updown": Variant(families=_GATED, suffixes=("mlp.up_proj", "mlp.down_proj")),
-    "gated_all": Variant(families=_GATED, suffixes=("mlp.up_proj", "mlp.down_proj", "mlp.gate_proj")),
-}
+from trackyard.models.nonneg_names import FAMILIES, VARIANTS, Form, Variant
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -168,7 +147,7 @@ def _fitting(family: str) -> str:
     variants = [name for name, variant in VARIANTS.items() if family in variant.families]
     if variants:
         return f"set the variant in params.yaml to one of {', '.join(variants)}"
-    return f"set the model in params.yaml to one of type {', '.join((*_NEOX, *_GATED))}"
+    return f"set the model in params.yaml to one of type {', '.join(FAMILIES)}"
 
 
 def _conv1d(model: nn.Module) -> bool:

@@ -6,9 +6,9 @@ from pathlib import Path
 import pytest
 
 from trackyard.errors import DataError
+from trackyard.recipes.pile_ffn.cells import Cell
 from trackyard.recipes.pile_ffn.results import (
     DOCUMENT,
-    Cell,
     Data,
     Header,
     Model,

@@ -16,6 +16,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from trackyard.digest import canonical_json, digest_json
 from trackyard.errors import DataError
+from trackyard.recipes.pile_ffn.cells import Cell
 from trackyard.schema import read_document, write_document
 
 DOCUMENT = "result.json"
@@ -62,14 +63,6 @@ class Header:
 class Result:
     header: Header
     body: Mapping[str, Any]
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Cell:
-    """One arm at one seed; untouched weights have none."""
-
-    arm: str
-    seed: int | None
 
 
 _HEADER = TypeAdapter(Header)
