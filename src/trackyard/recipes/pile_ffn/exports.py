@@ -1,0 +1,54 @@
+"""The plain models that every later stage loads: what lies in an export, and loading it for scoring.
+
+Source: pile-ffn spec sections 4, 7 and 10.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from transformers import AutoModelForCausalLM
+
+from trackyard.digest import digest_file
+from trackyard.errors import DataError
+from trackyard.models.nonneg_export import EXACT
+from trackyard.recipes.pile_ffn.cells import Cell
+from trackyard.recipes.pile_ffn.study import Study
+
+PRECISION = {"scoring": "fp32", "tf32": "off"}
+
+
+def device() -> torch.device:
+    """Where models are scored."""
+    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+
+
+def export_inputs(study: Study, cell: Cell) -> dict[str, str]:
+    """blake3 of the exact weights and their configuration, by path relative to the repository; DataError if absent."""
+    folder = study.export(cell) / EXACT
+    paths = sorted(path for path in folder.glob("*") if path.suffix in (".safetensors", ".json"))
+    if not any(path.suffix == ".safetensors" for path in paths):
+        raise DataError(
+            what=f"there are no weights in {folder}",
+            why=f"everything that is measured of {cell.name} is measured on its export",
+            fix=f"dvc repro pipelines/pile_ffn/dvc.yaml:{_maker(cell)}",
+        )
+    return {path.relative_to(study.root).as_posix(): digest_file(path) for path in paths}
+
+
+def load_exact(study: Study, cell: Cell) -> Any:
+    """The exported model in fp32, for scoring, on `device()`; TF32 is off from here on. DataError as above."""
+    export_inputs(study, cell)
+    torch.backends.cuda.matmul.allow_tf32 = False
+    torch.backends.cudnn.allow_tf32 = False
+    model: Any = AutoModelForCausalLM.from_pretrained(
+        study.export(cell) / EXACT, dtype=torch.float32, local_files_only=True
+    )
+    return model.to(device()).eval()
+
+
+def _maker(cell: Cell) -> str:
+    """The stage that exports a cell."""
+    stage = "degrade" if cell.arm.startswith("degraded") else "train"
+    return cell.name if cell.seed is None else f"{stage}@{cell.name}"
