@@ -1,4 +1,4 @@
-"""`trackyard run TRACK STAGE`: what every stage of dvc.yaml calls."""
+"""`trackyard run TRACK STAGE`: what every stage of a dvc.yaml calls."""
 
 from __future__ import annotations
 
@@ -15,41 +15,83 @@ from trackyard.errors import ConfigError, TrackyardError
 
 
 def run(
-    track: Annotated[str, typer.Argument(help="molmo2")],
-    stage: Annotated[str, typer.Argument(help="stage1, stage2 or stage3")],
+    track: Annotated[str, typer.Argument(help="molmo2 or pile_ffn")],
+    stage: Annotated[str, typer.Argument(help="stage1, stage2 or stage3; a stage of pipelines/pile_ffn/dvc.yaml")],
+    item: Annotated[str | None, typer.Argument(help="cell or seed, for stages that are about one")] = None,
     parameters: Annotated[Path, typer.Option("--params", help="parameter file")] = Path("params.yaml"),
     processes: Annotated[int | None, typer.Option(min=1, help="processes, instead of the parameter")] = None,
 ) -> None:
     """Run a stage to its end, continuing wherever an earlier attempt was cut off."""
     root = repository_root()
-    if track != "molmo2" or stage not in STAGES:
+    # Threads that wait by spinning starve each other tenfold where the cores are shared; read when torch is imported.
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    if track == "molmo2":
+        _run_molmo2(root, stage, item, parameters, processes)
+    elif track == "pile_ffn":
+        _run_pile_ffn(root, stage, item, parameters, processes)
+    else:
         raise ConfigError(
-            what=f"no stage {stage!r} of track {track!r}",
+            what=f"no track {track!r}",
+            why="there are molmo2 and pile_ffn",
+            fix="trackyard run molmo2 stage1",
+        )
+
+
+def _run_molmo2(root: Path, stage: str, item: str | None, parameters: Path, processes: int | None) -> None:
+    if stage not in STAGES or item is not None:
+        raise ConfigError(
+            what=f"no stage {stage if item is None else f'{stage} {item}'!r} of track 'molmo2'",
             why=f"the track molmo2 has {', '.join(STAGES)}",
             fix="trackyard run molmo2 stage1",
         )
-    # Threads that wait by spinning starve each other tenfold where the cores are shared; read when torch is imported.
-    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
-    from trackyard.record.tracking import database, tracking_uri
-
-    # A tracking URI of a kind that nothing can be delivered to is refused now, not when the training is over.
-    database(tracking_uri(root))
-    from trackyard.cli.record import deliver
     from trackyard.recipes.molmo2.parameters import load_molmo2
+
+    _require_deliverable(root)
     from trackyard.recipes.molmo2.stage import run_stage
 
     loaded = load_molmo2(root / parameters)
     if processes is not None:
         loaded = loaded.model_copy(update={"processes": processes})
-
-    def say(line: str) -> None:
-        print(line, flush=True)
-
-    if not run_stage(loaded, stage, root, parameter_file=root / parameters, say=say):  # type: ignore[arg-type]
+    if not run_stage(loaded, stage, root, parameter_file=root / parameters, say=_say):  # type: ignore[arg-type]
         return  # a rank that only helped rank 0 of its launcher
-    # What cannot be delivered now stays in the spool, with a warning: the stage itself is done.
+    _deliver(root)
+    print_stage(root, stage)
+
+
+def _run_pile_ffn(root: Path, stage: str, item: str | None, parameters: Path, processes: int | None) -> None:
+    from trackyard.recipes.pile_ffn.parameters import load_pile_ffn
+    from trackyard.recipes.pile_ffn.stages import STAGES as PILE_FFN
+    from trackyard.recipes.pile_ffn.stages import run_stage
+    from trackyard.recipes.pile_ffn.study import Study
+
+    loaded = load_pile_ffn(root / parameters)
+    if processes is not None:
+        loaded = loaded.model_copy(update={"processes": processes})
+    records = stage in PILE_FFN and PILE_FFN[stage].trains
+    if records:
+        _require_deliverable(root)
+    run_stage(Study(root=root, parameters=loaded), stage, item, parameter_file=root / parameters, say=_say)
+    # Every start of MLflow takes seconds, and the study has dozens of stages: all runs are delivered with the table.
+    if stage == "aggregate":
+        _deliver(root)
+
+
+def _require_deliverable(root: Path) -> None:
+    """A tracking URI of a kind that nothing can be delivered to is refused now, not when the training is over."""
+    from trackyard.record.tracking import database, tracking_uri
+
+    database(tracking_uri(root))
+
+
+def _deliver(root: Path) -> None:
+    """What cannot be delivered now stays in the spool, with a warning: the stage itself is done."""
+    from trackyard.cli.record import deliver
+
     try:
         deliver(root)
     except TrackyardError as error:
         sys.stderr.write(f"warning: {type(error).__name__}\n{error}\n")
-    print_stage(root, stage)
+
+
+def _say(line: str) -> None:
+    print(line, flush=True)

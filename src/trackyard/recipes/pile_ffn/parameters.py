@@ -175,9 +175,9 @@ class PileFfnParameters(Parameters):
     arms: tuple[str, ...]
     """Trained ones."""
     degraded: tuple[str, ...]
-    """Controls made from the baseline by noise, each matched to the `nonneg` arm of its variant."""
+    """Variants of which there is a control that is the baseline with noise, matched to the `nonneg` arm."""
     measured: tuple[str, ...]
-    """arms and degraded, once more, because a DVC matrix cannot add two lists."""
+    """All arms once more, those of `degraded` at the end, because a DVC matrix cannot add two lists."""
     model: ModelParameters
     data: DataParameters = DataParameters()
     training: TrainingParameters
@@ -192,19 +192,19 @@ class PileFfnParameters(Parameters):
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
-        trained, degraded = [Arm.named(name) for name in self.arms], [Arm.named(name) for name in self.degraded]
-        if not all(arm.trained for arm in trained) or any(arm.kind != "degraded" for arm in degraded):
-            raise ValueError(f"arms={list(self.arms)} are to be trained, degraded={list(self.degraded)} not")
-        if self.measured != self.arms + self.degraded:
-            raise ValueError(f"measured={list(self.measured)} is not arms and degraded: {self.arms + self.degraded}")
+        degraded = tuple(Arm.named(f"degraded_{variant}").name for variant in self.degraded)
+        if not all(Arm.named(name).trained for name in self.arms):
+            raise ValueError(f"arms={list(self.arms)} are those that are trained")
+        if self.measured != self.arms + degraded:
+            raise ValueError(f"measured={list(self.measured)} must be {list(self.arms + degraded)}")
         for names in (self.measured, self.seeds):
             if len(set(names)) != len(names) or not names:
                 raise ValueError(f"{list(names)} names one twice, or none")
         if BASELINE not in self.arms:
             raise ValueError(f"arms={list(self.arms)} lack {BASELINE}, which every comparison is with")
-        for arm in degraded:
-            if f"nonneg_{arm.variant}" not in self.arms:
-                raise ValueError(f"{arm.name} is matched to nonneg_{arm.variant}, which is not among the arms")
+        for variant in self.degraded:
+            if f"nonneg_{variant}" not in self.arms:
+                raise ValueError(f"degraded={variant} is matched to nonneg_{variant}, which is not among the arms")
         if set(self.training.learning_rates) != set(self.arms):
             raise ValueError(f"training.learning_rates must name exactly {list(self.arms)}")
         if self.engine.precision != "fp32":
@@ -222,7 +222,7 @@ class PileFfnParameters(Parameters):
 
     @property
     def degraded_cells(self) -> tuple[Cell, ...]:
-        return tuple(Cell(arm=arm, seed=seed) for arm in self.degraded for seed in self.seeds)
+        return tuple(Cell(arm=f"degraded_{variant}", seed=seed) for variant in self.degraded for seed in self.seeds)
 
     @property
     def cells(self) -> dict[str, Cell]:
