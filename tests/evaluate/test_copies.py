@@ -17,7 +17,7 @@ def outputs(cell: str, seed: int, checkpoint: str | None = None, documents: int 
 
 
 def test_independent_models_pass() -> None:
-    refuse_copies([outputs(f"baseline-s{seed}", seed) for seed in range(6)])
+    assert refuse_copies([outputs(f"baseline-s{seed}", seed) for seed in range(6)]) == 15
 
 
 def test_two_checkpoints_with_one_output() -> None:
@@ -42,15 +42,21 @@ def test_a_copy_with_documents_added_and_changed() -> None:
 def test_without_the_guard_a_copy_passes(monkeypatch: pytest.MonkeyPatch) -> None:
     """Negative control."""
     monkeypatch.setattr(copies, "EQUAL_SHARE", 1.1)
-    refuse_copies([outputs("a", 1), outputs("b", 1)])
+    assert refuse_copies([outputs("a", 1), outputs("b", 1)]) == 1
 
 
 def test_few_numbers_may_coincide() -> None:
     first, second = outputs("a", 1), outputs("b", 2)
     second.numbers["d0"] = first.numbers["d0"]
-    refuse_copies([first, second])
+    assert refuse_copies([first, second]) == 1
 
 
 def test_nothing_compared_is_no_proof() -> None:
     with pytest.raises(DataError, match="a and b have no document in common"):
         refuse_copies([outputs("a", 1), outputs("b", 2, documents=0)])
+
+
+@pytest.mark.parametrize(("cells", "named"), [([], "0 cells: -"), (["a"], "1 cells: a")])
+def test_no_pair_is_no_proof(cells: list[str], named: str) -> None:
+    with pytest.raises(DataError, match=named):
+        refuse_copies([outputs(cell, 1) for cell in cells])

@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import json
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from trackyard.errors import ConfigError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from trackyard.parameters import Parameters
 
 
 def params(
@@ -21,7 +26,10 @@ def params(
     from trackyard.recipes.molmo2.parameters import Molmo2Parameters, load_molmo2
     from trackyard.recipes.pile_ffn.parameters import PileFfnParameters, load_pile_ffn
 
-    tracks = {"molmo2": (Molmo2Parameters, load_molmo2), "pile_ffn": (PileFfnParameters, load_pile_ffn)}
+    tracks: dict[str, tuple[type[Parameters], Callable[..., Parameters]]] = {
+        "molmo2": (Molmo2Parameters, load_molmo2),
+        "pile_ffn": (PileFfnParameters, load_pile_ffn),
+    }
     if track not in tracks:
         raise ConfigError(
             what=f"no parameters of track {track!r}",

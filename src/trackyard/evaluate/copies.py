@@ -35,12 +35,20 @@ class Outputs:
     numbers: Mapping[str, float]
 
 
-def refuse_copies(outputs: Sequence[Outputs]) -> None:
-    """CopiedResult if two cells share a checkpoint, or half or more of the numbers that both have.
+def refuse_copies(outputs: Sequence[Outputs]) -> int:
+    """How many pairs of cells were compared; CopiedResult if two share a checkpoint, or half of their common numbers.
 
-    DataError if two cells have no name in common: then nothing was compared, which is no proof that they differ.
+    DataError where nothing was compared, which is no proof that nothing was copied: fewer than two cells, or two that
+    have no name in common.
     """
-    for first, second in combinations(outputs, 2):
+    if len(outputs) < 2:
+        raise DataError(
+            what=f"copies are looked for among {len(outputs)} cells: {', '.join(each.cell for each in outputs) or '-'}",
+            why="no pair was compared, so nothing shows that no result was copied",
+            fix="evaluate all declared cells first: dvc repro pipelines/pile_ffn/dvc.yaml",
+        )
+    pairs = list(combinations(outputs, 2))
+    for first, second in pairs:
         common = first.numbers.keys() & second.numbers.keys()
         if not common:
             raise DataError(
@@ -59,3 +67,4 @@ def refuse_copies(outputs: Sequence[Outputs]) -> None:
                 else "the weights were not what was scored, or a result was copied over another",
                 fix=f"remove the results of {second.cell} and run its stages again: dvc repro -f <stage>@{second.cell}",
             )
+    return len(pairs)

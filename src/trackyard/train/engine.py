@@ -98,14 +98,19 @@ class Engine:
         forward: Forward,
         ranks: Ranks,
         guard: Judge | None = None,
+        group_settings: Mapping[str, Mapping[str, float]] | None = None,
     ) -> None:
+        """group_settings: AdamW's `weight_decay` and `eps` of components that need others than `optimiser` says."""
         deepspeed = _deepspeed()
         self.ranks = ranks
         self.component_of = component_of
         self._optimiser, self._steps = optimiser, steps
         self._guard: Judge = guard or NonFinite()
         self.accumulation = accumulation(packs_per_step, engine.micro_batch, ranks.data_ranks)
-        groups = parameter_groups(model, component_of, optimiser.rates)
+        own = group_settings or {}
+        groups = [
+            group | dict(own.get(group["name"], {})) for group in parameter_groups(model, component_of, optimiser.rates)
+        ]
         self._components = [group["name"] for group in groups]
         recompute(model, engine.activation_checkpointing)
         exact = _exact_weights(model, engine)
@@ -156,7 +161,7 @@ class Engine:
         mean = whole / self.ranks.world
         # Without a target the loss is no number either, and the judge leaves the update out.
         scale = 1 / mean if mean > 0 else float("nan")
-        rates = rates_at(number, self._optimiser.rates, total=self._steps)
+        rates = rates_at(number, self._optimiser.rates, total=self._steps, schedule=self._optimiser.schedule)
         for group in self.optimizer.param_groups:
             group["lr"] = rates[group["name"]]
         losses: list[AnswerLoss] = []

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 
 from trackyard.errors import ConfigError
-from trackyard.train.parameters import ComponentRate
+from trackyard.train.parameters import ComponentRate, Schedule
 from trackyard.train.schedule import learning_rate
 
 
@@ -67,10 +67,12 @@ def parameter_groups(
     ]
 
 
-def rates_at(step: int, rates: Mapping[str, ComponentRate], *, total: int) -> dict[str, float]:
+def rates_at(
+    step: int, rates: Mapping[str, ComponentRate], *, total: int, schedule: Schedule = "cosine"
+) -> dict[str, float]:
     """Learning rate of each trained component for update `step` of `total`."""
     return {
-        name: learning_rate(step, base=rate.learning_rate, warmup=rate.warmup_steps, total=total)
+        name: learning_rate(step, base=rate.learning_rate, warmup=rate.warmup_steps, total=total, schedule=schedule)
         for name, rate in rates.items()
         if rate.learning_rate > 0
     }

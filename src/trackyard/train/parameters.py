@@ -13,6 +13,8 @@ from trackyard.errors import ConfigError
 from trackyard.parameters import Parameters
 
 Recompute = Literal["none", "selective", "full"]
+Schedule = Literal["cosine", "linear"]
+"""After the warm-up: a cosine to a tenth of the base rate, or a line to 0."""
 
 
 class EngineParameters(Parameters):
@@ -65,6 +67,7 @@ class OptimiserParameters(Parameters):
     """AdamW with a rate per component."""
 
     rates: dict[str, ComponentRate]
+    schedule: Schedule = "cosine"
     beta1: float = Field(default=0.9, ge=0.0, lt=1.0)
     beta2: float = Field(default=0.95, ge=0.0, lt=1.0)
     eps: float = Field(default=1e-6, gt=0.0)
