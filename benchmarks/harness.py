@@ -31,6 +31,8 @@ TIMEOUT_S = 600
 Metric = Literal["cpu_s", "wall_s"]
 Agree = Callable[[Mapping[str, Any]], str | None]
 """Answers by contender -> what is unequal, or None."""
+Report = Mapping[str, Any]
+"""Of one round: units of work, cpu_s and wall_s that it took."""
 
 
 class Unequal(SystemExit):
@@ -99,6 +101,14 @@ def compare(
     for _ in range(rounds):
         for contender in present:
             reports[contender.name].append(contender.run())
+    extra = {name: found[-1]["extra"] for name, found in reports.items()}
+    return with_missing(figures_of(reports, metric=metric, extra=extra), contenders)
+
+
+def figures_of(
+    reports: Mapping[str, Sequence[Report]], *, metric: Metric, extra: Mapping[str, Any] | None = None
+) -> dict[str, Any]:
+    """Figures as `compare` gives them, from the reports of all rounds; the first name is ours."""
     figures: dict[str, Any] = {}
     for name, found in reports.items():
         rates = [one["units"] / one[metric] for one in found]
@@ -108,16 +118,20 @@ def compare(
             "rate": middle,
             "iqr": high - low,
             "steady": high - low <= STEADY * middle,
-            "rounds": [{key: one[key] for key in ("units", "cpu_s", "wall_s")} for one in found],
-            "extra": found[-1]["extra"],
+            "rounds": [{key: one[key] for key in one if key not in ("answer", "extra")} for one in found],
+            "extra": (extra or {}).get(name, {}),
         }
-    ours = figures[contenders[0].name]["rate"]
-    for contender in contenders[1:]:
-        if contender.name in figures:
-            figures[contender.name]["ours_over_it"] = ours / figures[contender.name]["rate"]
-        else:
-            figures[contender.name] = {"missing": f"{PEERS.relative_to(ROOT)} is absent: `make bench` makes it"}
+    ours = next(iter(figures))
+    for name, figure in figures.items():
+        if name != ours:
+            figure["ours_over_it"] = figures[ours]["rate"] / figure["rate"]
     return figures
+
+
+def with_missing(figures: dict[str, Any], contenders: Sequence[Contender]) -> dict[str, Any]:
+    """The same with a line for every contender whose environment is absent."""
+    why = f"{PEERS.relative_to(ROOT)} is absent: `make bench` makes it"
+    return figures | {one.name: {"missing": why} for one in contenders if one.interpreter is None}
 
 
 def judge(figures: Mapping[str, Any], targets: Sequence[Target]) -> list[dict[str, Any]]:

@@ -8,16 +8,12 @@ from __future__ import annotations
 
 import json
 import os
-import statistics
 import subprocess
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any, Self
 
-from benchmarks.harness import ROOT, STEADY, Agree, Contender, Metric, Unequal, equal_answers
-
-Report = Mapping[str, Any]
-"""Of one turn: units of work, cpu_s and wall_s that it took."""
+from benchmarks.harness import ROOT, Agree, Contender, Metric, Report, Unequal, equal_answers, figures_of, with_missing
 
 
 class Companion:
@@ -79,29 +75,4 @@ def alternate(
     finally:
         for companion in companions.values():
             companion.__exit__()
-    figures = figures_of(reports, metric=metric)
-    missing = [contender.name for contender in contenders if contender.interpreter is None]
-    return figures | {name: {"missing": "its environment is absent: `make bench` makes it"} for name in missing}
-
-
-def figures_of(
-    reports: Mapping[str, Sequence[Report]], *, metric: Metric, extra: Mapping[str, Any] | None = None
-) -> dict[str, Any]:
-    """Figures in the form of `harness.compare` from the reports of all rounds; the first name is ours."""
-    figures: dict[str, Any] = {}
-    for name, found in reports.items():
-        rates = [one["units"] / one[metric] for one in found]
-        low, _, high = statistics.quantiles(rates, n=4, method="inclusive")
-        middle = statistics.median(rates)
-        figures[name] = {
-            "rate": middle,
-            "iqr": high - low,
-            "steady": high - low <= STEADY * middle,
-            "rounds": [dict(one) for one in found],
-            "extra": (extra or {}).get(name, {}),
-        }
-    ours = next(iter(figures))
-    for name, figure in figures.items():
-        if name != ours:
-            figure["ours_over_it"] = figures[ours]["rate"] / figure["rate"]
-    return figures
+    return with_missing(figures_of(reports, metric=metric), contenders)

@@ -23,10 +23,9 @@ from benchmarks.gpu.device import device_of, name_of
 from benchmarks.gpu.lm_contenders import CONTENDERS, Job, Outcome
 from benchmarks.gpu.lm_sizes import size_of
 from benchmarks.gpu.script import Given, Workload, run, summary
-from benchmarks.harness import Contender, Target, Unequal, judge
+from benchmarks.harness import Contender, Target, Unequal, figures_of, judge
 from benchmarks.limits import at_least
 from benchmarks.staying import say
-from benchmarks.turns import figures_of
 from trackyard.train.flops import Transformer, causal_pairs, gpt_neox_work, step_flops
 
 OURS, PEER = CONTENDERS

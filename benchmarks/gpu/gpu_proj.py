@@ -43,9 +43,8 @@ from benchmarks.gpu.theworld_standin import (
     samples_of,
     vae_of,
 )
-from benchmarks.harness import Target, Unequal, judge
+from benchmarks.harness import Target, Unequal, figures_of, judge
 from benchmarks.limits import at_least
-from benchmarks.turns import figures_of
 from trackyard.feed.visibility import Visibility
 from trackyard.models.attention import attention_mask, mask_kind, packed_length, sent, use_masks
 from trackyard.train.engine import Engine

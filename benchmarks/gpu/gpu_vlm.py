@@ -25,9 +25,8 @@ import torch
 from benchmarks.gpu.device import compile_layers, device_of, in_turns, name_of
 from benchmarks.gpu.script import Given, Workload, run, summary
 from benchmarks.gpu.vlm_rows import Size, model_of, packed, packs_of, padded, weight_of
-from benchmarks.harness import Target, Unequal, judge
+from benchmarks.harness import Target, Unequal, figures_of, judge
 from benchmarks.limits import at_least
-from benchmarks.turns import figures_of
 from trackyard.feed.batch import Batch
 from trackyard.feed.geometry import VisionGeometry
 from trackyard.feed.sample import Sample
