@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -12,7 +13,9 @@ from pathlib import Path
 
 import pytest
 
-from trackyard.launch.processes import rank_environment, run_processes
+from trackyard.errors import EnvironmentLacking
+from trackyard.launch import processes
+from trackyard.launch.processes import PORTS, free_port, rank_environment, run_processes
 from trackyard.runner import Together, together
 
 
@@ -157,3 +160,19 @@ def _ends(pid: int, *, within_s: float) -> bool:
     while _alive(pid) and time.monotonic() < limit:
         time.sleep(0.02)
     return not _alive(pid)
+
+
+def test_ranks_meet_below_the_ports_of_outgoing_connections() -> None:
+    first_outgoing = int(Path("/proc/sys/net/ipv4/ip_local_port_range").read_text().split()[0])
+    assert PORTS[1] <= first_outgoing
+    assert all(PORTS[0] <= free_port() < PORTS[1] for _ in range(8))
+
+
+def test_a_port_in_use_is_passed_over_and_no_free_one_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    with socket.socket() as taken:
+        port = free_port()
+        taken.bind(("127.0.0.1", port))
+        monkeypatch.setattr(processes, "PORTS", (port, port + 1))
+        with pytest.raises(EnvironmentLacking, match=f"every port from {port} to {port} is in use"):
+            free_port()
+    assert free_port() == port

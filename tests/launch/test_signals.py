@@ -82,6 +82,27 @@ def test_outside_a_flag_the_error_is_raised_once(number: signal.Signals) -> None
     _send(*STOP_SIGNALS)
 
 
+def test_a_library_that_catches_every_exception_does_not_take_a_stop_for_its_own_failure() -> None:
+    def library(failure: type[BaseException] | None) -> None:
+        try:
+            if failure is None:
+                _send(signal.SIGTERM)
+            else:
+                raise failure("stopped by SIGTERM")
+        except Exception as error:
+            raise OSError("the model cannot be found") from error
+
+    with pytest.raises(OSError, match="cannot be found"):  # what such code makes of an ordinary error
+        library(TypeError)
+
+    def block() -> None:
+        with stop_error(_error):
+            library(None)
+
+    with pytest.raises(TrackyardError, match="stopped by SIGTERM"):
+        block()
+
+
 def test_a_flag_inside_is_not_cut_and_the_error_context_stays_quiet_after_it() -> None:
     with stop_error(_error):
         with stop_flag() as stopped:

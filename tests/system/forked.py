@@ -92,11 +92,11 @@ class Forks:
             order = {"argv": list(argv), "environment": dict(environment), "faults": faults}
             return Fork(self, self.ask(files | order))
 
-        from trackyard.launch.processes import _free_port, rank_environment
+        from trackyard.launch.processes import free_port, rank_environment
 
         with ExitStack() as ends:
             running = []
-            port = str(_free_port())
+            port = str(free_port())
             for rank in range(ranks):
                 own = rank_environment(rank, ranks, int(port)) if ranks > 1 else {}
                 running.append(Running(repository.within(**own), STAGE, fork))

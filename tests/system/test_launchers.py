@@ -19,7 +19,7 @@ import pytest
 
 from tests.system.one_slurm import Slurm, lacking, one_slurm
 from tests.system.repository import COMMAND, STEPS, Repository, Running, spooled
-from trackyard.launch.processes import _free_port
+from trackyard.launch.processes import free_port
 
 pytestmark = pytest.mark.system
 
@@ -41,11 +41,11 @@ def slurm(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Slurm]:
 
 def _torchrun() -> list[str]:
     argv = [str(BIN / "torchrun"), "--nproc-per-node", "2", "--master-addr", "127.0.0.1", "--master-port"]
-    return [*argv, str(_free_port()), "-m", "trackyard", *STAGE]
+    return [*argv, str(free_port()), "-m", "trackyard", *STAGE]
 
 
 def _deepspeed() -> list[str]:
-    argv = [str(BIN / "deepspeed"), "--num_gpus", "2", "--master_port", str(_free_port())]
+    argv = [str(BIN / "deepspeed"), "--num_gpus", "2", "--master_port", str(free_port())]
     return [*argv, "--module", "trackyard", *STAGE]
 
 

@@ -21,6 +21,7 @@ import torch.distributed as dist
 
 from tests.models.context_ranks import gemma3, gpt_neox, molmo2, molmo2_packs, text_packs
 from trackyard.feed.visibility import Visibility
+from trackyard.launch.processes import free_port
 from trackyard.models.context import ContextGroup
 from trackyard.models.molmo2 import component_of
 from trackyard.models.text_packs import answers
@@ -145,7 +146,7 @@ def difference(found: dict[str, Any], wanted: dict[str, Any]) -> dict[str, float
     }
 
 
-def main(port: int) -> None:
+def main() -> None:
     _deepspeed()
     worlds: dict[int, list[tuple[str, int, int]]] = {1: [], 2: [], 4: []}
     for name in FAMILIES:
@@ -159,7 +160,8 @@ def main(port: int) -> None:
     with tempfile.TemporaryDirectory() as folder:
         for world, cases in worlds.items():
             out = Path(folder) / f"{world}.pt"
-            ranks = [fork.Process(target=work, args=(rank, world, port + world, cases, out)) for rank in range(world)]
+            port = free_port()
+            ranks = [fork.Process(target=work, args=(rank, world, port, cases, out)) for rank in range(world)]
             for process in ranks:
                 process.start()
             for process in ranks:
@@ -174,4 +176,4 @@ def main(port: int) -> None:
 
 
 if __name__ == "__main__":
-    main(int(sys.argv[1]))
+    main()

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import json
 import os
-import socket
 import subprocess
 import sys
 from functools import cache
@@ -24,11 +23,8 @@ LOSS, GRADIENT = 1e-5, 1e-4
 @cache
 def found() -> dict[str, dict[str, float]]:
     """Relative differences of every case, by worlds that are started once."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
     ended = subprocess.run(
-        [sys.executable, "-W", "ignore", "-m", "tests.train.equality_worlds", str(port)],
+        [sys.executable, "-W", "ignore", "-m", "tests.train.equality_worlds"],
         cwd=ROOT, env=os.environ | {"OMP_NUM_THREADS": "1"}, capture_output=True, text=True, timeout=900, check=False,
     )  # fmt: skip
     assert ended.returncode == 0, ended.stderr

@@ -7,16 +7,21 @@ exit code 75 into 1, and starts ranks in sessions of their own, where no signal 
 
 from __future__ import annotations
 
+import errno
 import os
+import random
 import socket
 import sys
 import threading
 from collections.abc import Sequence
 
-from trackyard.errors import EXIT_FAILED
+from trackyard.errors import EXIT_FAILED, EnvironmentLacking
 from trackyard.launch.launched import Launched, alone
 from trackyard.launch.watchdog import ASK
 from trackyard.runner import Together, together
+
+PORTS = (20_000, 32_768)
+"""Where ranks may meet: from the first to before the second."""
 
 
 def run_processes(module: str, arguments: Sequence[str], *, processes: int) -> Together:
@@ -26,7 +31,7 @@ def run_processes(module: str, arguments: Sequence[str], *, processes: int) -> T
     before they are killed.
     """
     argv = [sys.executable, "-m", module, *arguments]
-    port, environment = _free_port(), alone(os.environ)
+    port, environment = free_port(), alone(os.environ)
     return together(
         [(argv, environment | rank_environment(rank, processes, port)) for rank in range(processes)], ask=ASK
     )
@@ -58,7 +63,22 @@ def end_with_parent() -> None:
     threading.Thread(target=watch, name="end-with-parent", daemon=True).start()
 
 
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+def free_port() -> int:
+    """A port of the loopback interface that nothing listens on.
+
+    Below those that systems give to outgoing connections: one of these could take the port before a rank listens on it.
+    """
+    for port in random.SystemRandom().sample(range(*PORTS), len(range(*PORTS))):
+        with socket.socket() as probe:
+            try:
+                probe.bind(("127.0.0.1", port))
+            except OSError as error:
+                if error.errno != errno.EADDRINUSE:
+                    raise
+                continue
+        return port
+    raise EnvironmentLacking(
+        what=f"every port from {PORTS[0]} to {PORTS[1] - 1} is in use",
+        why="the ranks of a run meet at a port of this machine",
+        fix="end what holds them: `ss -ltnp` lists it",
+    )

@@ -21,7 +21,8 @@ STOP_SIGNALS = (signal.SIGTERM, signal.SIGUSR1)
 JOB_END = "SLURM_JOB_END_TIME"
 """Set by Slurm: when the job is ended, in seconds since 1970."""
 LEAD_S = 180.0
-"""Time before the end of a job at which it stops: a step, a checkpoint, and the minute by which Slurm is inexact."""
+"""Time before the end of a job at which it stops: for a checkpoint, and the minute by which Slurm is inexact. A step
+that by the pace of those before it would not end in time is not begun, and takes none of it."""
 TIME_IS_UP = "the end of its time"
 
 _time_is_up = threading.Event()
@@ -117,10 +118,24 @@ def stop_error(make: Callable[[str], TrackyardError]) -> Iterator[None]:
     def stop(number: int, _frame: FrameType | None) -> None:
         for other in STOP_SIGNALS:
             signal.signal(other, _deaf)
-        raise make(cause(signal.Signals(number).name))
+        raise _Cut(cause(signal.Signals(number).name))
 
-    with _handling(stop):
-        yield
+    try:
+        with _handling(stop):
+            yield
+    except _Cut as cut:
+        raise make(cut.name) from None
+
+
+class _Cut(BaseException):
+    """A stop signal on its way out of the work that it cut.
+
+    Libraries catch every `Exception` here and there and say that something else went wrong, as that a model is absent.
+    """
+
+    def __init__(self, name: str) -> None:
+        super().__init__(name)
+        self.name = name
 
 
 @contextmanager
