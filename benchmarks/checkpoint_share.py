@@ -28,10 +28,10 @@ SHOWS = 10
 
 def child(steps: int, save_every: int) -> None:
     """Train, and print seconds of all steps and those spent saving as a line of JSON."""
-    from trackyard.catalog.entries import load_catalogue
     from trackyard.recipes.molmo2.parameters import load_molmo2
     from trackyard.recipes.molmo2.prepare import prepare
-    from trackyard.recipes.molmo2.training import train
+    from trackyard.recipes.molmo2.training import Molmo2Job
+    from trackyard.recipes.running.training import train
     from trackyard.record.rundir import open_or_create
     from trackyard.record.spool import read_spool
 
@@ -43,10 +43,9 @@ def child(steps: int, save_every: int) -> None:
     with tempfile.TemporaryDirectory() as scratch:
         directory = open_or_create(Path(scratch) / "runs", prepared.spec)
         train(
-            prepared,
+            Molmo2Job(prepared),
             directory,
             directory.new_attempt(),
-            load_catalogue(ROOT / "catalog"),
             should_stop=lambda: False,
             progress=lambda _: None,
             say=lambda _: None,

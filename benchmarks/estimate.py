@@ -49,12 +49,12 @@ TOTALS = ("steps", "tokens", "visual_tokens", "inputs", "label_tokens", "rows")
 
 def child(stage: str, steps: int) -> None:
     """Train some steps, and print what they took as a line of JSON."""
-    from trackyard.catalog.entries import load_catalogue
     from trackyard.errors import StoppedEarly
     from trackyard.recipes.molmo2 import prepare as preparing
     from trackyard.recipes.molmo2.parameters import load_molmo2
     from trackyard.recipes.molmo2.start import prepare_start
-    from trackyard.recipes.molmo2.training import train
+    from trackyard.recipes.molmo2.training import Molmo2Job
+    from trackyard.recipes.running.training import train
     from trackyard.record.rundir import open_or_create
 
     # A later stage wants the export of the one before; weights of another value take the same time and room.
@@ -64,10 +64,9 @@ def child(stage: str, steps: int) -> None:
     with tempfile.TemporaryDirectory() as scratch, contextlib.suppress(StoppedEarly):
         directory = open_or_create(Path(scratch) / "runs", prepared.spec)
         train(
-            prepared,
+            Molmo2Job(prepared),
             directory,
             directory.new_attempt(),
-            load_catalogue(ROOT / "catalog"),
             should_stop=lambda: len(marks) >= steps,
             progress=lambda _: marks.append(time.process_time()),
             say=lambda _: None,

@@ -29,10 +29,8 @@ GUIDE = ROOT / "docs" / "training.md"
 MODULES = (
     *sorted((SOURCE / "train").glob("*.py")),
     *(SOURCE / "launch" / f"{name}.py" for name in ("watchdog", "failures", "launched", "orders", "signals")),
-    *(
-        SOURCE / "recipes" / "molmo2" / f"{name}.py"
-        for name in ("fitting", "division", "training", "stage", "one_rank", "share")
-    ),
+    *sorted((SOURCE / "recipes" / "running").glob("*.py")),
+    *(SOURCE / "recipes" / "molmo2" / f"{name}.py" for name in ("division", "training", "stage", "share")),
     # Where division.py has its refusals from.
     SOURCE / "plan" / "context.py",
 )

@@ -19,9 +19,10 @@ from typing import Any
 import torch
 
 from tests.tiny_state import KINDS, LONE, state_of
+from tests.train.newest import newest_valid
 from trackyard.crash import ARMED
 from trackyard.errors import TrackyardError
-from trackyard.train.checkpoint import complete_checkpoints, newest_valid
+from trackyard.train.checkpoint import complete_checkpoints
 from trackyard.train.resume import resume
 from trackyard.train.saver import Saver
 

@@ -12,6 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tests.train.newest import newest_valid
 from trackyard.digest import digest_file
 from trackyard.errors import CheckpointError
 from trackyard.train.checkpoint import (
@@ -21,7 +22,6 @@ from trackyard.train.checkpoint import (
     StoredFile,
     complete_checkpoints,
     directory_name,
-    newest_valid,
     partial_directory,
     read_manifest,
     remove_unfinished,

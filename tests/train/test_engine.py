@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import math
-import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Any
@@ -27,15 +26,7 @@ from trackyard.train.schedule import learning_rate
 PACKS = 8
 STEPS = 10
 
-
-@pytest.fixture(autouse=True, scope="module")
-def one_rank() -> Iterator[None]:
-    """A process group of one. It stays, since DeepSpeed keeps a handle on it; the variables that made it go again."""
-    before = dict(os.environ)
-    join_ranks(1)
-    yield
-    os.environ.clear()
-    os.environ.update(before)
+pytestmark = pytest.mark.usefixtures("one_rank")
 
 
 @lru_cache(maxsize=1)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -29,15 +28,7 @@ from trackyard.train.rollback import Diverged, read_rollbacks
 STEPS, SAVE_EVERY = 24, 4
 GUARD = GuardParameters(window=16, minimum_history=16, rollback_after=3, max_rollbacks=1)
 
-
-@pytest.fixture(autouse=True, scope="module")
-def one_rank() -> Iterator[None]:
-    """A process group of one. It stays, since DeepSpeed keeps a handle on it; the variables that made it go again."""
-    before = dict(os.environ)
-    join_ranks(1)
-    yield
-    os.environ.clear()
-    os.environ.update(before)
+pytestmark = pytest.mark.usefixtures("one_rank")
 
 
 @dataclass(frozen=True)

@@ -18,9 +18,10 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 
 from tests.tiny_state import KINDS, LONE, SHAPES, Board, on_threads, same, state_of, values
+from tests.train.newest import newest_valid
 from trackyard.digest import digest_file
 from trackyard.errors import CheckpointError
-from trackyard.train.checkpoint import MANIFEST, complete_checkpoints, directory_name, newest_valid
+from trackyard.train.checkpoint import MANIFEST, complete_checkpoints, directory_name
 from trackyard.train.ranks import Ranks
 from trackyard.train.resume import load_checkpoint, resume
 from trackyard.train.saver import Saver

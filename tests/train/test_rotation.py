@@ -8,8 +8,9 @@ from pathlib import Path
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tests.train.newest import newest_valid
 from tests.train.test_checkpoint import IDENTITY, every_file, steps, truncate, write
-from trackyard.train.checkpoint import MANIFEST, complete_checkpoints, directory_name, newest_valid
+from trackyard.train.checkpoint import MANIFEST, complete_checkpoints, directory_name
 from trackyard.train.rotation import best_checkpoint, delete_newer, rotate
 
 SCORES = st.one_of(st.none(), st.sampled_from([0.5, 1.0, 2.0]))

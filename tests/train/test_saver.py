@@ -16,9 +16,10 @@ import pytest
 import torch
 
 from tests.tiny_state import KINDS, LONE, SHAPES, Board, on_threads, same, state_of, values
+from tests.train.newest import newest_valid
 from trackyard.errors import CheckpointError
 from trackyard.train import saver as saver_module
-from trackyard.train.checkpoint import complete_checkpoints, directory_name, newest_valid, step_of
+from trackyard.train.checkpoint import complete_checkpoints, directory_name, step_of
 from trackyard.train.parts import collect_parts
 from trackyard.train.ranks import Ranks
 from trackyard.train.resume import load_checkpoint

@@ -10,7 +10,6 @@ import contextlib
 import gc
 import json
 import os
-import socket
 import subprocess
 import sys
 import tempfile
@@ -22,6 +21,7 @@ from typing import Any
 import torch
 
 from trackyard.errors import TrackyardError
+from trackyard.launch.processes import free_port
 from trackyard.train.audit import TrainingAudit, audit_inputs, own_part
 from trackyard.train.engine import Engine, Judge
 from trackyard.train.guard import Guard
@@ -280,9 +280,7 @@ def main(directory: Path) -> None:
 @lru_cache(maxsize=1)
 def results() -> list[dict[str, Any]]:
     """What each rank saw: mode -> what `run` returns."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = str(probe.getsockname()[1])
+    port = str(free_port())
     with tempfile.TemporaryDirectory() as directory, contextlib.ExitStack() as stack:
         logs = [stack.enter_context((Path(directory) / f"{rank}.txt").open("w+")) for rank in range(WORLD)]
         started = [

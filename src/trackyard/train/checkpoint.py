@@ -207,19 +207,6 @@ def require_digest(file: Path, expected: str, fix: str) -> None:
         raise damaged(file, expected, found, fix)
 
 
-def newest_valid(root: Path, identity: Mapping[str, str]) -> tuple[Path | None, list[Rejected]]:
-    """Newest checkpoint whose every byte is proved, and those newer ones that failed the proof."""
-    rejected: list[Rejected] = []
-    for path in reversed(complete_checkpoints(root)):
-        try:
-            verify_checkpoint(path, identity)
-        except (CheckpointError, DataError) as error:
-            rejected.append(Rejected(path=path, problem=error.what))
-            continue
-        return path, rejected
-    return None, rejected
-
-
 def delete_checkpoint(path: Path) -> None:
     """Remove a checkpoint directory, if there is one; of a link only the link."""
     if path.is_symlink():

@@ -6,39 +6,29 @@ Source: design sections 4 to 6; molmo2 spec sections 2 and 13 to 15.
 from __future__ import annotations
 
 import json
-import os
 import shutil
 import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import torch
-from transformers.utils.logging import disable_progress_bar
-
 from trackyard.durable import atomic_directory, sweep, write_atomic
-from trackyard.errors import StoppedEarly, TrackyardError
-from trackyard.launch.launched import Launched, adopt, launched, require_world
-from trackyard.launch.lock import run_lock
-from trackyard.launch.orders import Orders, Training, leading, meet
-from trackyard.launch.processes import run_processes
-from trackyard.launch.signals import cause, deadline, stop_error, stop_flag, stopping_at
 from trackyard.models.molmo2 import load_molmo2
 from trackyard.publish.card import CardFacts, model_card
 from trackyard.recipes.molmo2.division import check_division
-from trackyard.recipes.molmo2.one_rank import Say, follow, logging_to, train_share
 from trackyard.recipes.molmo2.parameters import STAGES, Molmo2Parameters, StageName
 from trackyard.recipes.molmo2.prepare import Prepared, preflight, prepare, verify_snapshot
 from trackyard.recipes.molmo2.scoring import Validation, validate
 from trackyard.recipes.molmo2.start import export_directory
-from trackyard.recipes.molmo2.training import FINAL
+from trackyard.recipes.molmo2.training import Molmo2Job
+from trackyard.recipes.running.one_rank import Say
+from trackyard.recipes.running.stage import Stage, run_training
+from trackyard.recipes.running.training import FINAL
 from trackyard.record.curve import Curve, read_curve
 from trackyard.record.lineage import require_file, write_lineage
-from trackyard.record.rundir import Attempt, RunDirectory, open_or_create
-from trackyard.record.spool import Spool, read_spool
-from trackyard.runner import Together
+from trackyard.record.rundir import RunDirectory
+from trackyard.record.spool import Spool
 from trackyard.schema import read_document, write_document
-from trackyard.train.checkpoint import complete_checkpoints
 
 RESULT_SCHEMA = "trackyard-result/1"
 VALIDATION_SCHEMA = "trackyard-validation/1"
@@ -46,50 +36,29 @@ WORKER = "trackyard.recipes.molmo2.worker"
 WEIGHTS = f"{FINAL}/model.safetensors"
 """The trained weights, in a run directory."""
 
-Train = Callable[[Prepared, RunDirectory, Attempt], None]
-"""Trains a run to its final weights, on all its ranks."""
-
 
 def run_stage(parameters: Molmo2Parameters, stage: StageName, root: Path, *, parameter_file: Path, say: Say) -> bool:
     """Run a stage to its end, continuing wherever an earlier attempt was cut off.
 
     Puts out `artifacts/molmo2/<stage>/`: export/, metrics.json, curves.csv. Raises StoppedEarly after a signal and at
-    the end of its time. Under a launcher rank 0 does all of it and the others help it to train: False in a process that
-    only helped, where nothing is left to be done.
+    the end of its time. False in a process that only helped rank 0 of its launcher, where nothing is left to be done.
     """
-    disable_progress_bar()
-    torch.set_num_threads(parameters.engine_of(stage).threads)
-    found = launched(os.environ)
-    if found is not None:
-        require_world(found, parameters.processes)
-    world = parameters.processes if found is None else found.world
-    engine = parameters.engine_of(stage)
-    check_division(parameters, stage, world)
-    until = deadline(engine.max_hours, os.environ, wall=time.time(), monotonic=time.monotonic())
-    if found is None:
-        with stop_error(lambda reason: _nothing_done(stage, reason)), stopping_at(until):
-            _run(parameters, stage, root, _own_ranks(parameters, parameter_file, say), say)
-        return True
-    return _run_launched(found, parameters, stage, root, until, say)
+    described = Stage(
+        again=f"dvc repro {stage}",
+        engine=parameters.engine_of(stage),
+        processes=parameters.processes,
+        check_world=lambda world: check_division(parameters, stage, world),
+        prove=lambda: _proved(parameters, stage, root, say),
+        prepare=lambda: Molmo2Job(prepare(parameters, stage, root)),
+        worker=(WORKER, [str(parameter_file), stage]),
+        work=lambda job, directory, train: _finish_run(job.prepared, directory, train, say),
+        put_out=lambda job, directory: _put_out(job.prepared, directory),
+    )
+    return run_training(described, say=say)
 
 
-def _run_launched(
-    found: Launched, parameters: Molmo2Parameters, stage: StageName, root: Path, until: float | None, say: Say
-) -> bool:
-    """Rank 0 runs the stage and gives orders; the others follow them. True on rank 0."""
-    adopt(found)
-    orders = meet(found)
-    if found.rank > 0:
-        follow(orders, parameters, stage, root)
-        return False
-    say(f"ranks     {found.world} started by {found.by}, {found.local_world} of them on this machine")
-    with leading(orders), stop_error(lambda reason: _nothing_done(stage, reason)), stopping_at(until):
-        _run(parameters, stage, root, _launched_ranks(orders, say), say)
-    return True
-
-
-def _run(parameters: Molmo2Parameters, stage: StageName, root: Path, train: Train, say: Say) -> None:
-    """The stage as one process sees it; `train` brings in the other ranks."""
+def _proved(parameters: Molmo2Parameters, stage: StageName, root: Path, say: Say) -> Molmo2Job:
+    """The stage, prepared from data that was re-hashed just now."""
     verified = verify_snapshot(parameters, root)
     say(
         f"data      {sum(item.files for item in verified)} files, {sum(item.rows for item in verified):,} rows, "
@@ -101,30 +70,15 @@ def _run(parameters: Molmo2Parameters, stage: StageName, root: Path, train: Trai
         f"plan      {prepared.plan.fingerprint[:12]}: {totals['steps']:,} steps, {totals['rows']:,} rows, "
         f"{totals['tokens']:,} tokens, {totals['padding_fraction']:.1%} padding"
     )
-    directory = open_or_create(root / "runs", prepared.spec)
-    with (
-        run_lock(directory.path),
-        logging_to(directory.log),
-        stop_error(lambda reason: _stopped(directory, reason)),
-    ):
-        sweep(directory.path)
-        say(f"run       {prepared.spec.run_id} in {directory.path.relative_to(root)}")
-        if not directory.result.exists():
-            _finish_run(prepared, directory, train, say)
-        if not directory.lineage.exists():
-            _write_lineage(prepared, directory.path, ["result.json", WEIGHTS])
-        _put_out(prepared, directory)
+    return Molmo2Job(prepared)
 
 
-def _finish_run(prepared: Prepared, directory: RunDirectory, train: Train, say: Say) -> None:
+def _finish_run(prepared: Prepared, directory: RunDirectory, train: Callable[[], None], say: Say) -> None:
     """Everything up to result.json. Each part leaves a file, and is not done again after a restart."""
-    directory.link_plan(prepared.plan.directory, prepared.plan.fingerprint)
     say(f"preflight {preflight(prepared)} datasets decode and have loss targets")
     started = time.monotonic()
     before = _validation(directory, "start", prepared, prepared.start.build)
-    attempt = directory.new_attempt()
-    if not (directory.path / FINAL).exists():
-        train(prepared, directory, attempt)
+    train()
     after = _validation(
         directory,
         "trained",
@@ -135,83 +89,6 @@ def _finish_run(prepared: Prepared, directory: RunDirectory, train: Train, say: 
     result = _result(prepared, before, after, curve, time.monotonic() - started)
     _record_outcome(prepared, directory, result)
     write_document(directory.result, RESULT_SCHEMA, result)
-
-
-def _own_ranks(parameters: Molmo2Parameters, parameter_file: Path, say: Say) -> Train:
-    """Training in this process, or where `processes` is more than 1 in as many that it starts."""
-
-    def train(prepared: Prepared, directory: RunDirectory, attempt: Attempt) -> None:
-        arguments = [str(parameter_file), prepared.stage, str(attempt.number), prepared.spec.run_id]
-        ended = run_processes(WORKER, arguments, processes=parameters.processes)
-        if ended.stopped_by is not None:
-            raise _stopped(directory, cause(ended.stopped_by))
-        if not (directory.path / FINAL).exists():
-            raise _worker_failure(directory, attempt, ended)
-
-    def train_here(prepared: Prepared, directory: RunDirectory, attempt: Attempt) -> None:
-        _train_here(prepared, directory, attempt, say)
-
-    return train if parameters.processes > 1 else train_here
-
-
-def _launched_ranks(orders: Orders, say: Say) -> Train:
-    """Training in this process, which is rank 0, and in the others of its launcher."""
-
-    def train(prepared: Prepared, directory: RunDirectory, attempt: Attempt) -> None:
-        orders.give(Training(attempt=attempt.number, run_id=prepared.spec.run_id))
-        _train_here(prepared, directory, attempt, say)
-
-    return train
-
-
-def _train_here(prepared: Prepared, directory: RunDirectory, attempt: Attempt, say: Say) -> None:
-    with stop_flag() as stopped:
-        train_share(prepared, directory, attempt, should_stop=stopped, say=say)
-    if stopped.name is not None:
-        raise _stopped(directory, stopped.name)
-
-
-def _nothing_done(stage: str, reason: str) -> TrackyardError:
-    """The end of a run that was asked to stop while it proved its data, before its directory was known."""
-    return TrackyardError(
-        what=f"stopped by {reason} before the run was opened",
-        why="nothing was trained in this attempt; what earlier ones saved is untouched",
-        fix=f"dvc repro {stage}",
-    )
-
-
-def _stopped(directory: RunDirectory, reason: str) -> TrackyardError:
-    """The end of a run that was asked to stop: exit code 75 only where the next attempt has something to go on."""
-    stage = directory.spec.stage
-    if (directory.path / FINAL).exists() or complete_checkpoints(directory.checkpoints):
-        return StoppedEarly(
-            what=f"stopped by {reason}",
-            why=f"a complete checkpoint is in {directory.checkpoints}, and the next attempt continues from there",
-            fix=f"dvc repro {stage}",
-        )
-    return TrackyardError(
-        what=f"stopped by {reason} before the first checkpoint",
-        why="there is nothing to continue from yet",
-        fix=f"dvc repro {stage}   (it starts at the first step)",
-    )
-
-
-def _worker_failure(directory: RunDirectory, attempt: Attempt, ended: Together) -> TrackyardError:
-    """What became of ranks that left no final weights."""
-    spool = directory.spool / f"attempt-{attempt.number:04d}.jsonl"
-    events = [event for _, event in read_spool(spool).events] if spool.exists() else []
-    states = [event["state"] for event in events if event["event"] == "status"]
-    if states and states[-1] == "stopped":
-        return _stopped(directory, "a signal to its ranks, or the end of their time")
-    files = sorted((directory.path / "stacks").glob(f"attempt-{attempt.number:04d}-*"))
-    stacks = [path.name for path in files if path.stat().st_size]  # a killed rank leaves none
-    return TrackyardError(
-        what=f"the processes of attempt {attempt.number} ended with {', '.join(map(str, ended.codes))} "
-        "and without final weights",
-        why="a rank failed or stood still; its error is above"
-        + (f", where each rank was in {directory.path / 'stacks'}: {', '.join(stacks)}" if stacks else ""),
-        fix="mend what it names and run the same command again: it continues from the last checkpoint",
-    )
 
 
 def _validation(directory: RunDirectory, name: str, prepared: Prepared, build: Callable[[], Any]) -> Validation:
@@ -296,6 +173,8 @@ def _record_outcome(prepared: Prepared, directory: RunDirectory, result: dict[st
 
 def _put_out(prepared: Prepared, directory: RunDirectory) -> None:
     """Copy the result to where DVC expects the stage's outputs; the run directory keeps the originals."""
+    if not directory.lineage.exists():  # a kill may have come between result.json and this
+        _write_lineage(prepared, directory.path, ["result.json", WEIGHTS])
     result = read_document(directory.result, RESULT_SCHEMA, fix=f"rm {directory.result} and run the stage again")
     again = f"rm -r {directory.path / FINAL} {directory.result} {directory.lineage}"
     require_file(directory.path, WEIGHTS, fix=f"{again}   (the stage then makes them anew from its last checkpoint)")

@@ -12,19 +12,16 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import cast
 
 from transformers.utils.logging import disable_progress_bar
 
-from trackyard.catalog.entries import load_catalogue
 from trackyard.errors import EXIT_DONE, IdentityError, StoppedEarly, TrackyardError
 from trackyard.launch.failures import named_failures
 from trackyard.launch.orders import End, Orders, ended
 from trackyard.launch.signals import deadline, stop_flag
 from trackyard.launch.watchdog import Watchdog, stacks_file
-from trackyard.recipes.molmo2.parameters import Molmo2Parameters, StageName, load_molmo2
-from trackyard.recipes.molmo2.prepare import Prepared, prepare
-from trackyard.recipes.molmo2.training import train
+from trackyard.recipes.running.job import Job
+from trackyard.recipes.running.training import train
 from trackyard.record.rundir import Attempt, RunDirectory, open_or_create
 from trackyard.train.ranks import rank
 
@@ -32,38 +29,34 @@ Say = Callable[[str], None]
 
 
 def train_share(
-    prepared: Prepared, directory: RunDirectory, attempt: Attempt, *, should_stop: Callable[[], bool], say: Say
+    job: Job, directory: RunDirectory, attempt: Attempt, *, should_stop: Callable[[], bool], say: Say
 ) -> None:
     """Train this rank's part of every step. TrackyardError, from `train` or where memory or another rank is gone."""
-    settings = prepared.parameters.engine_of(prepared.stage)
-    until = deadline(settings.max_hours, os.environ, wall=time.time(), monotonic=time.monotonic())
-    stacks, limits = stacks_file(directory.path, attempt.number, rank()), prepared.parameters.watchdog
-    watchdog = Watchdog(stacks, rank=rank(), limits=limits)
+    until = deadline(job.engine.max_hours, os.environ, wall=time.time(), monotonic=time.monotonic())
+    stacks = stacks_file(directory.path, attempt.number, rank())
+    watchdog = Watchdog(stacks, rank=rank(), limits=job.watchdog)
     line = say if rank() == 0 else _silent
     with watchdog, named_failures():
         train(
-            prepared,
+            job,
             directory,
             attempt,
-            load_catalogue(prepared.root / "catalog"),
             # A step that would end after the time is up is not begun: it may take longer than what is left for a save.
             should_stop=lambda: should_stop() or (until is not None and time.monotonic() + watchdog.pace_s() > until),
-            progress=lambda done: watchdog.beat(last=done == prepared.plan.steps),
+            progress=lambda done: watchdog.beat(last=done == job.steps),
             say=lambda text: line(f"train     {text}"),
         )
 
 
-def run_rank(arguments: list[str]) -> int:
+def run_rank(prepare: Callable[[], Job], attempt: int, run_id: str) -> int:
     """A rank that the parent process started, which holds the run lock and has prepared everything.
 
-    arguments: parameter file, stage, attempt number, run id. Returns the exit code of the project.
+    prepare: comes to the same job as the parent. attempt: its number. Returns the exit code of the project.
     """
     disable_progress_bar()
-    parameter_file, stage, attempt, run_id = arguments
     try:
         with stop_flag() as stopped:
-            parameters = load_molmo2(Path(parameter_file))
-            _join(parameters, cast(StageName, stage), Path.cwd(), int(attempt), run_id, stopped, _print)
+            _join(prepare, attempt, run_id, stopped, _print)
     except StoppedEarly:
         # No failure: the parent finds the complete checkpoint, and says so once for all ranks.
         return EXIT_DONE
@@ -73,7 +66,7 @@ def run_rank(arguments: list[str]) -> int:
     return EXIT_DONE
 
 
-def follow(orders: Orders, parameters: Molmo2Parameters, stage: StageName, root: Path) -> None:
+def follow(orders: Orders, prepare: Callable[[], Job]) -> None:
     """A rank beside rank 0 of a launcher: train whenever rank 0 says so, end as rank 0 ends.
 
     A stop signal is noted and taken to the next step; outside of training rank 0 ends this rank, in time or by its
@@ -83,7 +76,7 @@ def follow(orders: Orders, parameters: Molmo2Parameters, stage: StageName, root:
         with stop_flag() as stopped:
             while not isinstance(order := orders.read(), End):
                 try:
-                    _join(parameters, stage, root, order.attempt, order.run_id, stopped, _silent)
+                    _join(prepare, order.attempt, order.run_id, stopped, _silent)
                 except StoppedEarly as early:
                     # All ranks agreed to stop; what rank 0 makes of it is the next order.
                     logging.getLogger(__name__).info("rank %d: %s", rank(), early.what)
@@ -92,27 +85,19 @@ def follow(orders: Orders, parameters: Molmo2Parameters, stage: StageName, root:
         orders.leave()
 
 
-def _join(
-    parameters: Molmo2Parameters,
-    stage: StageName,
-    root: Path,
-    attempt_number: int,
-    run_id: str,
-    should_stop: Callable[[], bool],
-    say: Say,
-) -> None:
+def _join(prepare: Callable[[], Job], number: int, run_id: str, should_stop: Callable[[], bool], say: Say) -> None:
     """Come to the same run as rank 0, and train; IdentityError where it is another one."""
-    prepared = prepare(parameters, stage, root)
-    if prepared.spec.run_id != run_id:
+    job = prepare()
+    if job.spec.run_id != run_id:
         raise IdentityError(
-            what=f"rank {rank()} prepared run {prepared.spec.run_id}, the run is {run_id}",
+            what=f"rank {rank()} prepared run {job.spec.run_id}, the run is {run_id}",
             why="parameters, data or code changed while the run was starting",
             fix="run the same command again",
         )
-    directory = open_or_create(root / "runs", prepared.spec)
-    attempt = next(item for item in directory.attempts() if item.number == attempt_number)
+    directory = open_or_create(job.root / "runs", job.spec)
+    attempt = next(item for item in directory.attempts() if item.number == number)
     with logging_to(directory.log):
-        train_share(prepared, directory, attempt, should_stop=should_stop, say=say)
+        train_share(job, directory, attempt, should_stop=should_stop, say=say)
 
 
 def _silent(_line: str) -> None:
