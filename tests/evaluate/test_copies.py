@@ -1,9 +1,15 @@
+from typing import Any
+
 import numpy as np
 import pytest
+import torch
 
+from tests.models.tiny_families import tiny
+from trackyard.digest import digest_bytes
 from trackyard.errors import DataError
 from trackyard.evaluate import copies
 from trackyard.evaluate.copies import CopiedResult, Outputs, refuse_copies
+from trackyard.evaluate.document_scores import ScoredText, score_documents
 
 
 def outputs(cell: str, seed: int, checkpoint: str | None = None, documents: int = 100) -> Outputs:
@@ -60,3 +66,25 @@ def test_nothing_compared_is_no_proof() -> None:
 def test_no_pair_is_no_proof(cells: list[str], named: str) -> None:
     with pytest.raises(DataError, match=named):
         refuse_copies([outputs(cell, 1) for cell in cells])
+
+
+def scored(cell: str, model: Any) -> Outputs:
+    """What a real model says of 20 documents without token 95, under the digest of its weights."""
+    random = np.random.default_rng(0)
+    documents = [ScoredText(id=f"d{i}", component="c", ids=random.integers(0, 95, 12), bytes=40) for i in range(20)]
+    found = score_documents(model, documents, length=16, stride=8, batch=8)
+    weights = b"".join(value.numpy().tobytes() for value in model.state_dict().values())
+    return Outputs(
+        cell=cell, checkpoint=digest_bytes(weights), numbers={score.id: score.nll for score in found.documents}
+    )
+
+
+def test_real_checkpoints_that_differ_and_put_out_the_same() -> None:
+    """A weight that nothing uses is what differs: as if the weights that were trained had never been loaded."""
+    first, other, unused = tiny("gpt_neox", 0), tiny("gpt_neox", 1), tiny("gpt_neox", 0)
+    with torch.no_grad():
+        unused.gpt_neox.embed_in.weight[95] += 1
+    assert refuse_copies([scored("a", first), scored("b", other)]) == 1
+    with pytest.raises(CopiedResult, match="a and c agree") as caught:
+        refuse_copies([scored("a", first), scored("b", other), scored("c", unused)])
+    assert "on 20 of 20 documents; their checkpoints differ" in caught.value.what
