@@ -112,10 +112,45 @@ def test_what_one_change_does_not_mend_several_do(ask: Ask) -> None:
     assert told(ask(*arguments, code=1))["smallest_change"] == EIGHT_BILLION
 
 
-@pytest.mark.parametrize(("track", "preset"), [*(("pile_ffn", name) for name in SIZES), ("datacomp", "100k/channel")])
-def test_tracks_without_a_stage_yet_say_so(ask: Ask, track: str, preset: str) -> None:
-    result = ask(track, "train", "--profile", "h200", "--gpus", "4", "--preset", preset)
+def test_tracks_without_a_stage_yet_say_so(ask: Ask) -> None:
+    result = ask("datacomp", "train", "--profile", "h200", "--gpus", "4", "--preset", "100k/channel")
     assert "not there yet: the training stage of this track is not there yet" in result.output
+
+
+@pytest.mark.parametrize("preset", SIZES)
+def test_every_size_fits_four_h200_or_is_told_what_to_change(ask: Ask, preset: str) -> None:
+    arguments = ("pile_ffn", "train", "--profile", "h200", "--gpus", "4", "--preset", preset, "--json")
+    code = 1 if preset in ("pythia-12b", "qwen2.5-14b") else 0
+    found = told(ask(*arguments, code=code))
+    assert (found["preset"], found["pending"]) == (preset, None)
+    assert bool(found["smallest_change"]) is bool(code)
+
+
+def test_a_profile_of_a_study_is_estimated_as_it_stands(ask: Ask) -> None:
+    found = told(ask("pile_ffn", "train", "--profile", "pythia-1.4b-h200", "--json"))
+    assert (found["preset"], found["device"], found["steps"]) == ("pythia-1.4b", "h200", 10_000)
+    mini = told(ask("pile_ffn", "train", "--json"))
+    assert (mini["preset"], mini["device"], mini["gpu_hours"]) == ("tiny-gpt-neox", "cpu", 0.0)
+
+
+@pytest.mark.parametrize(("profile", "partition"), [("pythia-1.4b-a100", "a100"), ("pythia-1.4b-h200", "gpu")])
+def test_a_whole_study(ask: Ask, profile: str, partition: str) -> None:
+    arguments = ("pile_ffn", "study", "--profile", profile, "--site", "slurm-template")
+    text = ask(*arguments).output
+    assert f"on slurm-template/{partition}" in text
+    assert text.rstrip().endswith("fits")
+    found = json.loads(ask(*arguments, "--json").output)
+    assert found["schema"] == "trackyard-pile-ffn-estimate/1"
+    assert (len(found["jobs"]), found["fits"]) == (73, True)
+    several = json.loads(ask(*arguments, "--gpus", "4", "--json").output)
+    assert {job["gpus"] for job in several["jobs"] if job["stage"] == "train"} == {4}
+
+
+def test_a_study_that_does_not_fit_ends_with_1(ask: Ask) -> None:
+    arguments = ("pile_ffn", "study", "--profile", "pythia-1.4b-a100", "--site", "anvil", "--partition", "gpu-debug")
+    last = ask(*arguments, code=1).output.rstrip().splitlines()[-1]
+    assert last.startswith("does not fit: ")
+    assert "a partition whose jobs may take" in last
 
 
 def test_errors_of_recorded_runs_are_printed(ask: Ask, root: Path) -> None:
@@ -148,6 +183,7 @@ def imported(names: set[str]) -> list[str]:
     """Which of these modules an estimate and the parameters import, in a process of their own."""
     code = (
         "import sys, trackyard.recipes.stages, trackyard.cli.estimate_printing, trackyard.recipes.molmo2.parameters;"
+        "import trackyard.recipes.pile_ffn.estimate_lines, trackyard.recipes.pile_ffn.room;"
         f"print(*sorted({names!r} & set(sys.modules)))"
     )
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)

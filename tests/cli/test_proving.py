@@ -179,7 +179,7 @@ def test_rows_are_decoded_if_asked(fetched: World) -> None:
     [
         (["rows", "--sample", "3"], "--sample or --all for rows"),
         (["rows", "--all"], "--sample or --all for rows"),
-        (["rows", "--quick"], "--quick, --full or --offline for rows"),
+        (["rows", "--quick"], "--models, --profile, --quick, --full or --offline for rows"),
         (["rows", "--allow-missing", "x"], "--allow-missing without --at"),
         (["data/molmo2", "--sample", "3", "--all"], "--sample and --all together"),
         (["nine", "--at", "x", "--fast"], "--fast with --at"),

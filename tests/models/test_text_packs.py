@@ -16,6 +16,10 @@ from transformers import (
     GPTNeoXForCausalLM,
     LlamaConfig,
     LlamaForCausalLM,
+    MistralConfig,
+    MistralForCausalLM,
+    Qwen2Config,
+    Qwen2ForCausalLM,
 )
 
 from trackyard.errors import ConfigError
@@ -43,6 +47,14 @@ MODELS = {
         Gemma3TextConfig(
             **SIZES, num_key_value_heads=2, head_dim=8, sliding_window=WINDOW, query_pre_attn_scalar=8,
             layer_types=["sliding_attention", "full_attention"],
+        ),
+    ),
+    "llama": built(LlamaForCausalLM, LlamaConfig(**SIZES, num_key_value_heads=2)),
+    "qwen2": built(Qwen2ForCausalLM, Qwen2Config(**SIZES, num_key_value_heads=2, tie_word_embeddings=True)),
+    "qwen2 that slides": built(
+        Qwen2ForCausalLM,
+        Qwen2Config(
+            **SIZES, num_key_value_heads=2, use_sliding_window=True, sliding_window=WINDOW, max_window_layers=1
         ),
     ),
 }  # fmt: skip
@@ -75,6 +87,24 @@ def test_packed_documents_have_the_hidden_states_of_the_documents_alone(name: st
     other = joined.hidden_AD[torch.from_numpy(windows[0, :-1] != END)]
     assert (other[:9] - wanted[:9]).abs().max() <= 1e-5
     assert (other[9:] - wanted[9:]).abs().max() > 1e-2
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_windows_without_separator_are_the_stock_forward(name: str) -> None:
+    net = MODELS[name]
+    windows = np.random.default_rng(1).integers(0, VOCABULARY, (3, 18))
+    packs = TextPacks.of_windows(windows)
+    use_masks(net, "dense")
+    try:
+        with torch.no_grad():
+            found = answers(net, packs)
+            logits = net.get_output_embeddings()(found.hidden_AD)
+    finally:
+        net.set_attn_implementation("sdpa")
+    with torch.no_grad():
+        stock = net(input_ids=torch.from_numpy(windows[:, :-1]), use_cache=False).logits
+    assert (logits.view_as(stock) - stock).abs().max() <= 1e-5 * stock.abs().max()
+    assert found.targets_A.tolist() == windows[:, 1:].flatten().tolist()
 
 
 @settings(max_examples=30)
@@ -130,6 +160,6 @@ def test_padding_sees_and_teaches_nothing() -> None:
 
 
 def test_an_unknown_family_is_refused() -> None:
-    net = LlamaForCausalLM(LlamaConfig(**SIZES))
-    with pytest.raises(ConfigError, match="packed text for a model of type 'llama'"):
+    net = MistralForCausalLM(MistralConfig(**SIZES, num_key_value_heads=2))
+    with pytest.raises(ConfigError, match="packed text for a model of type 'mistral'"):
         answers(net, TextPacks.of_windows(np.arange(1, 8)[None]))

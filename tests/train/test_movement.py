@@ -19,7 +19,7 @@ from trackyard.errors import ConfigError
 from trackyard.models.nonneg import FLOOR, constrain, inverse_softplus
 from trackyard.models.nonneg_export import fold, verify_model
 from trackyard.train.audit import AuditError
-from trackyard.train.decay import FREE, FREE_EPS, MATRICES, OTHERS, components, decay_groups
+from trackyard.train.decay import FREE, FREE_EPS, MATRICES, OTHERS, components, decay_groups, group_settings
 from trackyard.train.engine import Engine
 from trackyard.train.loss import AnswerLoss
 from trackyard.train.movement import LEAST_MEDIAN, MovementAudit, MovementReport
@@ -295,3 +295,51 @@ def test_the_engine_in_bf16_is_refused() -> None:
     )
     with pytest.raises(ConfigError, match=r"a constrained weight is held in torch.bfloat16"):
         engine.step(0, tokens().split(1), weight=1.0)
+
+
+@pytest.mark.parametrize("stage", [0, 1, 3])
+def test_free_weights_keep_their_epsilon_and_do_not_decay_on_the_engine(stage: int) -> None:
+    """As torch alone with the same groups; in a negative control without them V ends elsewhere."""
+    settings = optimiser(1e-3).model_copy(update={"clip_norm": 1e9, "weight_decay": 0.5, "eps": 1e-3})
+    count = float(2 * (tokens().shape[1] - 1))
+
+    def engine(own: bool) -> Engine:
+        model = tiny("gpt_neox")
+        constrain(model, "mlp_both", "nonneg")
+        return Engine(
+            model,
+            component_of=components(model).__getitem__,
+            optimiser=settings,
+            engine=EngineParameters(zero_stage=stage),
+            packs_per_step=2,
+            steps=10**9,
+            forward=exact_forward,
+            ranks=join_ranks(1),
+            group_settings=group_settings(settings) if own else None,
+        )
+
+    alone = tiny("gpt_neox")
+    constrain(alone, "mlp_both", "nonneg")
+    adam = torch.optim.AdamW(decay_groups(alone, settings), lr=1e-3, betas=(0.9, 0.999), fused=True)
+    ours, other = engine(own=True), engine(own=False)
+    for number in range(2):
+        for each in (ours, other):
+            each.step(number, tokens().split(1), weight=count)
+        (exact_forward(alone, tokens()).total / count).backward()
+        for group in adam.param_groups:
+            group["lr"] = 1e-3
+        adam.step()
+        adam.zero_grad()
+    groups = {group["name"]: (group["eps"], group["weight_decay"]) for group in ours.optimizer.param_groups}
+    assert groups == {FREE: (FREE_EPS, 0.0), MATRICES: (1e-3, 0.5), OTHERS: (1e-3, 0.0)}
+    found, without = ours.weights(), other.weights()
+    for name, weight in alone.named_parameters():
+        assert torch.allclose(found[name], weight, rtol=0, atol=2e-6), name
+    free = [name for name in found if name.endswith("original")]
+    assert min(float((without[name] - found[name]).abs().max()) for name in free) > 1e-4
+
+
+def exact_forward(model: torch.nn.Module, batch: torch.Tensor) -> AnswerLoss:
+    found = model(input_ids=batch).logits[:, :-1].flatten(0, 1)
+    losses = F.cross_entropy(found, batch[:, 1:].flatten(), reduction="none")
+    return AnswerLoss(total=losses.sum(), cross_entropy=losses.detach(), weight=torch.ones_like(losses))

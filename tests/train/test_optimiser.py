@@ -55,12 +55,14 @@ def test_a_rate_without_a_component_is_refused() -> None:
 def test_rates_of_a_step() -> None:
     found = rates_at(5, rates(eye=0.0, mind=1e-3), total=100)
     assert found == {"mind": pytest.approx(5e-4)}
+    assert rates_at(55, rates(mind=1e-3), total=100, schedule="linear") == {"mind": pytest.approx(5e-4)}
+    assert rates_at(100, rates(mind=1e-3), total=100) == {"mind": pytest.approx(1e-4)}
 
 
 def test_the_defaults_are_those_of_the_report() -> None:
     parameters = OptimiserParameters(rates=rates(eye=1.0))
     assert (parameters.beta1, parameters.beta2, parameters.eps) == (0.9, 0.95, 1e-6)
-    assert (parameters.weight_decay, parameters.clip_norm) == (0.0, 1.0)
+    assert (parameters.weight_decay, parameters.clip_norm, parameters.schedule) == (0.0, 1.0, "cosine")
 
 
 @pytest.mark.parametrize(

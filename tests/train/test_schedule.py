@@ -1,4 +1,4 @@
-"""Exact rates of molmo2 spec sections 2 and 17 (item 6)."""
+"""Exact rates of molmo2 spec sections 2 and 17 (item 6), and of pile-ffn spec section 6."""
 
 from __future__ import annotations
 
@@ -43,3 +43,16 @@ def test_a_warmup_as_long_as_the_stage_never_divides_by_zero() -> None:
     assert learning_rate(9, base=1.0, warmup=10, total=10) == 0.9
     assert learning_rate(10, base=1.0, warmup=10, total=10) == FLOOR
     assert learning_rate(3, base=1.0, warmup=10, total=2) == 0.3
+
+
+@pytest.mark.parametrize(
+    ("step", "rate"), [(0, 0.0), (500, 2.5e-5), (1_000, 5e-5), (5_500, 2.5e-5), (9_999, 5e-5 / 9_000), (10_000, 0.0)]
+)
+def test_a_line_to_zero(step: int, rate: float) -> None:
+    found = learning_rate(step, base=5e-5, warmup=1_000, total=10_000, schedule="linear")
+    assert found == pytest.approx(rate, rel=1e-12)
+
+
+@given(st.integers(0, 50), st.integers(0, 50), st.integers(0, 120))
+def test_a_line_stays_between_zero_and_base(warmup: int, length: int, step: int) -> None:
+    assert 0.0 <= learning_rate(step, base=1.0, warmup=warmup, total=warmup + length, schedule="linear") <= 1.0

@@ -1,6 +1,7 @@
-"""Packed text through stock language models: GPT-NeoX and Gemma 3, on one rank or on C ranks that share the packs.
+"""Packed text through stock language models, on one rank or on C ranks that share the packs.
 
-Gemma 3 has layers that see a sliding window and layers that see everything; transformers takes a mask for each kind.
+Gemma 3, and Qwen2 where it is asked to, have layers that see a sliding window and layers that see everything;
+transformers takes a mask for each kind.
 Source: design section 7, molmo2 spec section 12, pile-ffn spec section 5.
 
 Shapes: N packs of L tokens; C ranks; A targets; D hidden size.
@@ -26,7 +27,8 @@ from trackyard.models.sending import sent
 Ints = NDArray[np.int64]
 Floats = NDArray[np.float32]
 
-FAMILIES = ("gpt_neox", "gemma3_text")
+_ONE_MASK, _MASK_OF_A_KIND = ("gpt_neox", "llama"), ("gemma3_text", "qwen2")
+FAMILIES = (*_ONE_MASK, *_MASK_OF_A_KIND)
 """Model types whose layers are known to take prepared masks and to pass on who shares a pack."""
 
 
@@ -140,7 +142,10 @@ def prepared_masks(
             fix=f"use one of {', '.join(FAMILIES)}",
         )
     whole = attention_mask(stock, visibility, device, context=context)
-    if config.model_type == "gpt_neox":
+    if config.model_type in _ONE_MASK:
         return whole
-    near = attention_mask(stock, visibility, device, context=context, window=config.sliding_window)
-    return {"full_attention": whole, "sliding_attention": near}
+    masks = {"full_attention": whole}
+    if "sliding_attention" in config.layer_types:
+        near = attention_mask(stock, visibility, device, context=context, window=config.sliding_window)
+        masks["sliding_attention"] = near
+    return masks

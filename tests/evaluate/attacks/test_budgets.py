@@ -11,6 +11,10 @@ from trackyard.evaluate.attacks.budgets import PRESETS, generator
 def test_presets_cost_what_the_specification_says(name: str, forwards: int) -> None:
     assert PRESETS[name].trigger_token_forwards() == forwards
     assert PRESETS[name].query_forwards() == 202
+    spent = PRESETS[name].token_forwards()
+    assert spent["uat"] == forwards
+    assert spent["query"] == 202 * 512 * PRESETS[name].query_docs
+    assert spent["hotflip_greedy"] == 10 * 11 * 512 * PRESETS[name].flip_docs
 
 
 def test_draws_depend_on_every_part_of_their_key_and_on_nothing_else() -> None:

@@ -45,7 +45,7 @@ def test_only_what_follows_the_change_is_run_again(name: str, monkeypatch: pytes
     run = scorer._run
     monkeypatch.setattr(scorer, "_run", lambda ids, **more: (seen.append(ids.numel()), run(ids, **more))[1])
     scorer.losses(rows_RT, torch.tensor([0]), remembered)
-    scorer.losses(ids_NT, torch.tensor([0]), remembered)
+    assert torch.equal(scorer.losses(ids_NT, torch.tensor([0]), remembered), remembered.losses_NT)
     assert seen == [LENGTH - 1 - 8]
 
 

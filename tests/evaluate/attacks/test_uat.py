@@ -10,7 +10,7 @@ import torch
 from tests.evaluate.attacks.toys import BUDGET, MODELS, POOL, documents, neox, plain_losses
 from trackyard.evaluate.attacks.budgets import generator
 from trackyard.evaluate.attacks.controls import random_triggers
-from trackyard.evaluate.attacks.outcome import gradient_masking_suspected
+from trackyard.evaluate.attacks.masking import gradient_masking_suspected
 from trackyard.evaluate.attacks.pool import TokenPool
 from trackyard.evaluate.attacks.scoring import Scorer
 from trackyard.evaluate.attacks.uat import search_trigger, universal_trigger

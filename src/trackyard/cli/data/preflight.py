@@ -13,7 +13,11 @@ REPORT = "artifacts/pile_ffn/preflight.json"
 TEXT = "pile-uncopyrighted"
 
 
-def preflight(*, quick: bool, full: bool, offline: bool, as_json: bool) -> None:
+PROFILE = "pythia-1.4b"
+"""The study at full size: the checks are of what it needs, unless another profile is named."""
+
+
+def preflight(*, profile: str | None, quick: bool, full: bool, offline: bool, as_json: bool) -> None:
     """Run the checks of a mode, print a row each, and keep the report."""
     if quick and full:
         raise ConfigError(
@@ -24,16 +28,21 @@ def preflight(*, quick: bool, full: bool, offline: bool, as_json: bool) -> None:
     from trackyard.acquire.places import Places
     from trackyard.catalog.entries import load_catalogue
     from trackyard.catalog.selection import find, select
+    from trackyard.estimate.devices import device_of
+    from trackyard.recipes.pile_ffn.parameters import load_pile_ffn
     from trackyard.recipes.pile_ffn.preflight import Mode, PreflightParameters, run_preflight
+    from trackyard.recipes.stages import device_named, profile_path
     from trackyard.schema import write_document
 
     root = repository_root()
     catalogue = load_catalogue(root / "catalog")
+    path = profile_path(root, profile or PROFILE)
+    named = device_named(path)
     mode: Mode = "quick" if quick else "full" if full else "default"
     report = run_preflight(
         find(catalogue, TEXT),
         [entry for entry in select(catalogue, ["pile"]) if entry.name != TEXT],
-        PreflightParameters(),
+        PreflightParameters.of(load_pile_ffn(path), device_of(named) if named else None),
         mode=mode,
         offline=offline,
         places=Places.of(root),

@@ -32,6 +32,8 @@ def verify(
     sample: Annotated[int, typer.Option(help="rows or images of each dataset that are decoded", min=0)] = 0,
     every: Annotated[bool, typer.Option("--all", help="decode every row or image")] = False,
     allow_missing: Annotated[list[str] | None, typer.Option(help="of the nine: an entry that may be absent")] = None,
+    models: Annotated[bool, typer.Option("--models", help="the Pile study, as the target `pile`")] = False,
+    profile: Annotated[str | None, typer.Option(help="of the Pile study: name or path")] = None,
     quick: Annotated[bool, typer.Option("--quick", help="of the Pile study: metadata only")] = False,
     full: Annotated[
         bool, typer.Option("--full", help="of the Pile study: weights, held-out files, benchmarks")
@@ -42,7 +44,7 @@ def verify(
     as_json: AsJson = False,
 ) -> None:
     """Prove snapshots, fetched sets, staged sets, or the Pile study's models and data."""
-    wanted = targets or ["data/mini"]
+    wanted = targets or (["pile"] if models else ["data/mini"])
     _refuse_idle(at=at, fast=fast, sample=sample, every=every, allow_missing=allow_missing)
     if at is not None:
         from trackyard.cli.data.moving import verify_staged
@@ -52,11 +54,11 @@ def verify(
     if wanted == ["pile"]:
         from trackyard.cli.data.preflight import preflight
 
-        preflight(quick=quick, full=full, offline=offline, as_json=as_json)
+        preflight(profile=profile, quick=quick, full=full, offline=offline, as_json=as_json)
         return
-    if quick or full or offline:
+    if quick or full or offline or models or profile:
         raise ConfigError(
-            what=f"--quick, --full or --offline for {' '.join(wanted)}",
+            what=f"--models, --profile, --quick, --full or --offline for {' '.join(wanted)}",
             why="they choose among the checks of the Pile study's models and data",
             fix="trackyard data verify pile --quick",
         )

@@ -43,6 +43,20 @@ class AttackBudget(Parameters):
         """Forwards per document of the query control, with the clean and the final one."""
         return self.flips * self.query_candidates + 2
 
+    def token_forwards(self, length: int = LENGTH) -> dict[str, int]:
+        """Tokens that each attack sends through the model, counted like `trigger_token_forwards`.
+
+        Flips that follow gradients and random ones: what is tried, without the clean and the final run.
+        """
+        return {
+            "uat": self.trigger_token_forwards(length),
+            "random_trigger": self.random_triggers * self.eval_docs * length,
+            "hotflip_one_shot": 3 * self.flip_docs * length,
+            "hotflip_greedy": self.flips * (3 + self.greedy_candidates) * self.flip_docs * length,
+            "random_flips": self.flip_docs * length,
+            "query": self.query_forwards() * self.query_docs * length,
+        }
+
 
 PRESETS: dict[str, AttackBudget] = {
     "smoke": AttackBudget(

@@ -33,11 +33,14 @@ def random_triggers(
 ) -> list[AttackResult]:
     """As many random prefixes as the budget says, each on the first `eval_docs` documents."""
     documents = documents.first(budget.eval_docs)
+    clean_NT = scorer.exact(documents.ids_NT)
     found = []
     for number in range(budget.random_triggers):
         random = generator(seed, "random_trigger", restart=number)
         trigger = [int(token) for token in random.choice(pool.ids, budget.trigger_tokens)]
-        found.append(triggered("random_trigger", scorer, documents, trigger, pool_digest=pool.digest))
+        found.append(
+            triggered("random_trigger", scorer, documents, trigger, pool_digest=pool.digest, clean_NT=clean_NT)
+        )
     return found
 
 
@@ -72,7 +75,7 @@ def query(scorer: Scorer, documents: Documents, pool: TokenPool, budget: AttackB
             better_N = found.values > best_N
             attacked_NT[part] = torch.where(better_N[:, None], rows_NCT[documents_N, found.indices], ids_NT)
             best_N = torch.where(better_N, found.values, best_N)
-    return flipped("query", scorer, documents, attacked_NT, pool_digest=pool.digest)
+    return flipped("query", scorer, documents, attacked_NT, pool_digest=pool.digest, clean_NT=clean_NT)
 
 
 def _draws(

@@ -51,7 +51,7 @@ def greedy(scorer: Scorer, documents: Documents, pool: TokenPool, budget: Attack
             )
             flips = ranking.best_flips(ids_NT[:, :-1], gradient_NTD, untouched_NT[:, :-1], budget.greedy_candidates)
             attacked_NT[part] = _best(scorer, flips, remembered, original_NT, clean_NT[part])
-    return flipped("hotflip_greedy", scorer, documents, attacked_NT, pool_digest=pool.digest)
+    return flipped("hotflip_greedy", scorer, documents, attacked_NT, pool_digest=pool.digest, clean_NT=clean_NT)
 
 
 def _best(

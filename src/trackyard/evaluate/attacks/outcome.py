@@ -9,13 +9,15 @@ import math
 import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
+import numpy as np
 import torch
 
-from trackyard.errors import ConfigError, DataError
+from trackyard.errors import ConfigError
 from trackyard.evaluate.attacks.metric import aligned, counted_targets, delta_nats, mean_loss
 from trackyard.evaluate.attacks.scoring import Scorer
+from trackyard.evaluate.statistics import RESAMPLES, paired_difference
 
 Attack = Literal["uat", "hotflip_one_shot", "hotflip_greedy", "random_flips", "random_trigger", "query"]
 SUCCESS_NATS = (0.05, 0.1, 0.25, 0.5, 1.0)
@@ -96,19 +98,32 @@ class AttackResult:
         """Whether each document lost at least `tau` nats per token, for McNemar's test."""
         return [delta >= tau for delta in self.deltas]
 
-    def body(self) -> dict[str, Any]:
-        """What the stage's file says of it, without configuration and interval."""
+    def measures(self, *, rng: np.random.Generator, resamples: int = RESAMPLES) -> dict[str, Any]:
+        """What is reported of it. ci95: of the mean Delta, over documents; detectable: the mean Delta that would show.
+
+        DataError with fewer than two documents, which have no interval.
+        """
         clean = statistics.fmean(record.clean for record in self.records)
         attacked = statistics.fmean(record.attacked for record in self.records)
+        rise = {record.doc_id: record.delta for record in self.records}
+        found = paired_difference(rise, dict.fromkeys(rise, 0.0), rng=rng, resamples=resamples)
         return {
-            "attack": self.attack,
-            "pool_digest": self.pool_digest,
             "n": len(self.records),
             "mean_delta_nats": self.mean_delta_nats,
+            "ci95": [found.ci95.low, found.ci95.high],
+            "detectable": found.detectable,
             "median": statistics.median(self.deltas),
             "success": {str(tau): statistics.fmean(self.success(tau)) for tau in SUCCESS_NATS},
             "delta_ppl": math.exp(attacked) - math.exp(clean),
             "relative_not_primary": self.mean_delta_nats / clean if clean else 0.0,
+        }
+
+    def body(self, *, rng: np.random.Generator, resamples: int = RESAMPLES) -> dict[str, Any]:
+        """What the stage's file says of it, without configuration. DataError as `measures`."""
+        return {
+            "attack": self.attack,
+            "pool_digest": self.pool_digest,
+            **self.measures(rng=rng, resamples=resamples),
             "records": [
                 asdict(record) | {"positions": list(record.positions), "ids": list(record.ids)}
                 for record in self.records
@@ -116,27 +131,53 @@ class AttackResult:
             "trigger_ids": None if self.trigger_ids is None else list(self.trigger_ids),
         }
 
+    @classmethod
+    def of_body(cls, body: Mapping[str, Any]) -> Self:
+        """What `body` was made of; KeyError or TypeError for what it did not make."""
+        trigger = body["trigger_ids"]
+        return cls(
+            attack=body["attack"],
+            pool_digest=body["pool_digest"],
+            records=tuple(
+                AttackRecord(**{**record, "positions": tuple(record["positions"]), "ids": tuple(record["ids"])})
+                for record in body["records"]
+            ),
+            trigger_ids=None if trigger is None else tuple(trigger),
+        )
+
 
 def flipped(
-    attack: Attack, scorer: Scorer, documents: Documents, attacked_NT: torch.Tensor, *, pool_digest: str
+    attack: Attack,
+    scorer: Scorer,
+    documents: Documents,
+    attacked_NT: torch.Tensor,
+    *,
+    pool_digest: str,
+    clean_NT: torch.Tensor | None = None,
 ) -> AttackResult:
-    """The outcome of flips, scored in fp32. A flip to the token that was there is no flip."""
+    """The outcome of flips, scored in fp32. A flip to the token that was there is no flip.
+
+    clean_NT: `Scorer.exact` of the documents where that is known already.
+    """
     changed_NT = attacked_NT.cpu() != documents.ids_NT
-    return AttackResult(
-        attack=attack,
-        pool_digest=pool_digest,
-        records=_records(
-            scorer, documents, attacked_NT.cpu(), [row.nonzero()[:, 0].tolist() for row in changed_NT], inserted=0
-        ),
-    )
+    positions = [row.nonzero()[:, 0].tolist() for row in changed_NT]
+    records = _records(scorer, documents, attacked_NT.cpu(), positions, clean_NT, inserted=0)
+    return AttackResult(attack=attack, pool_digest=pool_digest, records=records)
 
 
 def triggered(
-    attack: Attack, scorer: Scorer, documents: Documents, trigger: Sequence[int], *, pool_digest: str
+    attack: Attack,
+    scorer: Scorer,
+    documents: Documents,
+    trigger: Sequence[int],
+    *,
+    pool_digest: str,
+    clean_NT: torch.Tensor | None = None,
 ) -> AttackResult:
-    """The outcome of a prefix before every document, scored in fp32."""
+    """The outcome of a prefix before every document, scored in fp32. clean_NT: as for `flipped`."""
     positions = [list(range(len(trigger)))] * len(documents.doc_ids)
-    records = _records(scorer, documents, with_prefix(trigger, documents.ids_NT), positions, inserted=len(trigger))
+    attacked_NT = with_prefix(trigger, documents.ids_NT)
+    records = _records(scorer, documents, attacked_NT, positions, clean_NT, inserted=len(trigger))
     return AttackResult(attack=attack, pool_digest=pool_digest, records=records, trigger_ids=tuple(trigger))
 
 
@@ -151,11 +192,12 @@ def _records(
     documents: Documents,
     attacked_NT: torch.Tensor,
     positions: Sequence[Sequence[int]],
+    known_NT: torch.Tensor | None,
     *,
     inserted: int,
 ) -> tuple[AttackRecord, ...]:
     counted_NT = counted_targets(documents.ids_NT, attacked_NT, inserted=inserted).to(scorer.device)
-    clean_NT = aligned(scorer.exact(documents.ids_NT), inserted=inserted)
+    clean_NT = aligned(scorer.exact(documents.ids_NT) if known_NT is None else known_NT, inserted=inserted)
     found_NT = scorer.exact(attacked_NT)
     columns = zip(
         documents.doc_ids,
@@ -177,24 +219,3 @@ def _records(
         )
         for doc_id, clean, attacked, delta, places, ids_T in columns
     )
-
-
-def gradient_masking_suspected(gradient: AttackResult, *controls: AttackResult) -> bool:
-    """Whether an attack that follows gradients does less, on the same documents, than one that does not.
-
-    Several controls of one kind (random triggers) count as their mean; kinds count each for itself. Then the gradients
-    of this arm mislead, and its resistance to gradient attacks is no robustness.
-    """
-    mine = {record.doc_id: record.delta for record in gradient.records}
-    found: dict[Attack, list[tuple[float, float]]] = {}
-    for control in controls:
-        pairs = [(mine[record.doc_id], record.delta) for record in control.records if record.doc_id in mine]
-        found.setdefault(control.attack, []).extend(pairs)
-    for attack, pairs in found.items():
-        if not pairs:
-            raise DataError(
-                what=f"{gradient.attack} and {attack} have no document in common",
-                why="whether gradients help is judged on the same documents",
-                fix="run both attacks on documents of the same list, from its beginning",
-            )
-    return any(statistics.fmean(ours - theirs for ours, theirs in pairs) < 0 for pairs in found.values())

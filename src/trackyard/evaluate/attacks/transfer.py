@@ -5,51 +5,83 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
+import torch
+
 from trackyard.errors import ConfigError
-from trackyard.evaluate.attacks.outcome import AttackResult, Documents, flipped, triggered
+from trackyard.evaluate.attacks.outcome import Attack, AttackResult, Documents, flipped, triggered
 from trackyard.evaluate.attacks.scoring import Scorer
+
+Crafted = Mapping[str, Mapping[Attack, AttackResult]]
+"""Source arm -> attack -> what was found there."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Transfer:
-    """cells: source arm -> target arm -> the source's attack on the target.
+    """cells: source arm -> target arm -> attack -> the source's attack on the target.
 
-    diagonal_max_abs_diff: nats per token between a replay on the arm it was crafted on and the attack itself.
+    diagonal: for every (arm, attack) that was replayed on the arm it was crafted on, the largest difference between the
+    replay and the attack itself over all documents, in nats per token.
     """
 
-    cells: Mapping[str, Mapping[str, AttackResult]]
-    diagonal_max_abs_diff: float
+    cells: Mapping[str, Mapping[str, Mapping[Attack, AttackResult]]]
+    diagonal: Mapping[tuple[str, Attack], float]
+
+    @property
+    def diagonal_max_abs_diff(self) -> float:
+        return max(self.diagonal.values())
 
 
-def transfer(
-    crafted: Mapping[str, AttackResult], arms: Mapping[str, Callable[[], Scorer]], documents: Documents
-) -> Transfer:
-    """Replay forward only. crafted: by source arm; arms: loads one, called once each, so that one is in memory.
+def transfer(crafted: Crafted, arms: Mapping[str, Callable[[], Scorer]], documents: Documents) -> Transfer:
+    """Replay forward only. arms: loads one, called once each; the one before is let go first.
 
-    documents: those that were attacked, and perhaps more.
+    documents: those that were attacked, and perhaps more. ConfigError for a source that is not among the arms: nothing
+    would show that its replays are faithful.
     """
-    chosen = {source: _documents(source, result, documents) for source, result in crafted.items()}
-    cells: dict[str, dict[str, AttackResult]] = {source: {} for source in crafted}
-    worst = 0.0
+    lone = [source for source in crafted if source not in arms]
+    if lone or not crafted:
+        raise ConfigError(
+            what=f"attacks of {', '.join(lone) or 'no arm'} are to be replayed on {', '.join(arms) or 'no arm'}",
+            why="a replay on the arm that an attack was crafted on is what proves that replays are the attack",
+            fix="attack and replay on the same arms",
+        )
+    chosen = {
+        (source, attack): _documents(source, result, documents)
+        for source, results in crafted.items()
+        for attack, result in results.items()
+    }
+    cells: dict[str, dict[str, dict[Attack, AttackResult]]] = {source: {} for source in crafted}
+    diagonal: dict[tuple[str, Attack], float] = {}
     for target, load in arms.items():
-        scorer = load()
-        for source, result in crafted.items():
-            again = replay(result, scorer, chosen[source])
-            cells[source][target] = again
+        replay = _Replay(load())
+        for source, results in crafted.items():
+            found = {attack: replay(result, chosen[source, attack]) for attack, result in results.items()}
+            cells[source][target] = found
             if source == target:
-                differences = zip(again.deltas, result.deltas, strict=True)
-                worst = max(worst, *(abs(here - there) for here, there in differences))
-    return Transfer(cells=cells, diagonal_max_abs_diff=worst)
+                for attack, result in results.items():
+                    pairs = zip(found[attack].deltas, result.deltas, strict=True)
+                    diagonal[source, attack] = max(abs(here - there) for here, there in pairs)
+        del replay
+    return Transfer(cells=cells, diagonal=diagonal)
 
 
-def replay(result: AttackResult, scorer: Scorer, documents: Documents) -> AttackResult:
+class _Replay:
     """The same tokens at the same places of the same documents, under another model."""
-    if result.trigger_ids is not None:
-        return triggered(result.attack, scorer, documents, result.trigger_ids, pool_digest=result.pool_digest)
-    attacked_NT = documents.ids_NT.clone()
-    for ids_T, record in zip(attacked_NT, result.records, strict=True):
-        ids_T[list(record.positions)] = ids_T.new_tensor(record.ids)
-    return flipped(result.attack, scorer, documents, attacked_NT, pool_digest=result.pool_digest)
+
+    def __init__(self, scorer: Scorer) -> None:
+        self._scorer = scorer
+        self._clean: dict[tuple[str, ...], torch.Tensor] = {}
+
+    def __call__(self, result: AttackResult, documents: Documents) -> AttackResult:
+        if documents.doc_ids not in self._clean:
+            self._clean[documents.doc_ids] = self._scorer.exact(documents.ids_NT)
+        clean_NT, digest = self._clean[documents.doc_ids], result.pool_digest
+        if result.trigger_ids is not None:
+            trigger = result.trigger_ids
+            return triggered(result.attack, self._scorer, documents, trigger, pool_digest=digest, clean_NT=clean_NT)
+        attacked_NT = documents.ids_NT.clone()
+        for ids_T, record in zip(attacked_NT, result.records, strict=True):
+            ids_T[list(record.positions)] = ids_T.new_tensor(record.ids)
+        return flipped(result.attack, self._scorer, documents, attacked_NT, pool_digest=digest, clean_NT=clean_NT)
 
 
 def _documents(source: str, result: AttackResult, documents: Documents) -> Documents:
