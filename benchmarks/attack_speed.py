@@ -11,15 +11,17 @@ layers, as in the acceptance checks. Source: pile-ffn spec section 8.
 from __future__ import annotations
 
 import argparse
+import statistics
 import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from benchmarks.attack_speed_peer import ATTACKS, BUDGET, SEED, SPECIAL, VOCABULARY, documents, model, report_attacks
-from benchmarks.harness import Contender, Target, Unequal, compare, judge, write_record
+from benchmarks.harness import Contender, Target, Unequal, judge, write_record
+from benchmarks.turns import Companion, alternate
 
 RATIO = 5.0
+OURS = "trackyard"
 LOOP = "one candidate at a time"
 TOLERANCE = 1e-4
 """Nats per token."""
@@ -29,6 +31,7 @@ def ours(length: int, *, flaw: bool) -> None:
     """Child. flaw: attack another model, for the negative control."""
     import torch
 
+    from benchmarks.attack_speed_peer import BUDGET, SEED, SPECIAL, VOCABULARY, documents, model, serve_attacks
     from trackyard.evaluate.attacks.controls import query
     from trackyard.evaluate.attacks.hotflip import greedy
     from trackyard.evaluate.attacks.outcome import AttackResult, Documents
@@ -42,7 +45,6 @@ def ours(length: int, *, flaw: bool) -> None:
             net.get_input_embeddings().weight.mul_(-1)
     given, pool = Documents.of(documents(length)), TokenPool.of(range(SPECIAL, VOCABULARY))
     scorer = Scorer(net)
-    scorer.exact(given.ids_NT)
 
     def tokens(result: AttackResult) -> Any:
         ids_NT = given.ids_NT.clone()
@@ -58,20 +60,43 @@ def ours(length: int, *, flaw: bool) -> None:
             return tokens(greedy(scorer, given, pool, BUDGET))
         return tokens(query(scorer, given, pool, BUDGET, seed=SEED))
 
-    report_attacks(search)
+    serve_attacks(search)
 
 
 def agree(answers: Mapping[str, Any]) -> str | None:
     """What is not the same token, or not the same rise."""
     first, *others = answers.values()
     for other in others:
-        for name in ATTACKS:
+        for name in first:
             mine, theirs = first[name], other[name]
             if mine["found"] != theirs["found"]:
                 return f"{name} found other tokens"
             if max(abs(here - there) for here, there in zip(mine["delta"], theirs["delta"], strict=True)) > TOLERANCE:
                 return f"{name}: the same tokens raise the loss by another amount"
     return None
+
+
+def measure(length: int, rounds: int) -> dict[str, Any]:
+    mine = Contender(name=OURS, argv=["benchmarks/attack_speed.py", "--child", "--length", str(length)])
+    loop = Contender(name=LOOP, argv=["benchmarks/attack_speed_peer.py", str(length)])
+    flawed = Contender(name="flawed", argv=[*mine.argv, "--flaw"])
+    with Companion(flawed) as one, Companion(mine) as other:
+        if agree({"flawed": one.hear()["answer"], OURS: other.hear()["answer"]}) is None:
+            raise Unequal("another model was not noticed: the comparison proves nothing")
+    # What they answer is what a turn is, so nothing is left to warm up.
+    figures = alternate([mine, loop], metric="cpu_s", agree=agree, rounds=rounds, warm=0)
+
+    def cpu_s(name: str, attack: str) -> float:
+        return statistics.median(one["cpu_s_of"][attack] for one in figures[name]["rounds"])
+
+    attacks = figures[OURS]["rounds"][0]["cpu_s_of"]
+    return {
+        "name": f"triggers, greedy flips and queries, documents of {length} tokens",
+        "unit": "candidates/cpu-s",
+        "figures": figures,
+        "ours_over_loop": {attack: cpu_s(LOOP, attack) / cpu_s(OURS, attack) for attack in attacks},
+        "targets": judge(figures, [Target(peer=LOOP, ratio=RATIO)]),
+    }
 
 
 def main() -> int:
@@ -85,21 +110,8 @@ def main() -> int:
     if given.child:
         ours(given.length, flaw=given.flaw)
         return 0
-    mine = Contender(name="trackyard", argv=[__file__, "--child", "--length", str(given.length)])
-    flawed = Contender(name="flawed", argv=[*mine.argv, "--flaw"])
-    if agree({one.name: one.run()["answer"] for one in (mine, flawed)}) is None:
-        raise Unequal("another model was not noticed: the comparison proves nothing")
-    loop = Contender(name=LOOP, argv=[str(Path(__file__).with_name("attack_speed_peer.py")), str(given.length)])
-    figures = compare([mine, loop], metric="cpu_s", agree=agree, rounds=given.rounds)
-    spent = {name: figures[name]["extra"]["cpu_s"] for name in figures}
-    workload = {
-        "name": f"triggers, greedy flips and queries, documents of {given.length} tokens",
-        "unit": "candidates/cpu-s",
-        "figures": figures,
-        "ours_over_loop": {name: spent[LOOP][name] / spent["trackyard"][name] for name in ATTACKS},
-        "targets": judge(figures, [Target(peer=LOOP, ratio=RATIO)]),
-    }
-    return 0 if write_record("attack_speed", [workload], packages=["torch", "transformers", "tokenizers"]) else 1
+    packages = ["torch", "transformers", "tokenizers"]
+    return 0 if write_record("attack_speed", [measure(given.length, given.rounds)], packages=packages) else 1
 
 
 if __name__ == "__main__":

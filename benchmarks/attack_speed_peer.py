@@ -15,7 +15,8 @@ import torch
 from tokenizers import Tokenizer, models, pre_tokenizers
 from transformers import GPTNeoXConfig, GPTNeoXForCausalLM, PreTrainedTokenizerFast
 
-from benchmarks.measured import cpu_seconds, report
+from benchmarks.measured import cpu_seconds
+from benchmarks.staying import Clock, say
 from trackyard.evaluate.attacks.budgets import AttackBudget, generator
 
 SEED = 0
@@ -156,22 +157,18 @@ CANDIDATES = (
 """Candidates scored on a document in all searches: the unit of work."""
 
 
-def report_attacks(search: Callable[[str], Any]) -> None:
-    """Run all attacks and report them as one; recorded besides: CPU seconds of each."""
-    spent: dict[str, float] = {}
-
-    def work() -> tuple[float, Any]:
-        answer = {}
+def serve_attacks(search: Callable[[str], Any]) -> None:
+    """Say what all attacks find; then do them again for every line of the input, with the CPU seconds of each."""
+    say({"answer": {name: search(name) for name in ATTACKS}})
+    for _ in sys.stdin:
+        clock, spent = Clock(), {}
         for name in ATTACKS:
             before = cpu_seconds()
-            answer[name] = search(name)
+            search(name)
             spent[name] = cpu_seconds() - before
-        return CANDIDATES, answer
-
-    report(work, cpu_s=spent)
+        say(clock.report(CANDIDATES) | {"cpu_s_of": spent})
 
 
 if __name__ == "__main__":
     loop = Loop(int(sys.argv[1]))
-    loop.losses(next(iter(loop.documents.values())))
-    report_attacks(lambda name: getattr(loop, name)())
+    serve_attacks(lambda name: getattr(loop, name)())

@@ -48,7 +48,8 @@ def test_a_profile_is_small_and_names_its_device(device: str) -> None:
 
 def test_every_layered_profile_is_tested() -> None:
     there = {path.stem: read_yaml(path) for path in (ROOT / "profiles").glob("*.yaml")}
-    assert sorted(name for name, values in there.items() if "extends" in values) == sorted((*DEVICES, "laptop"))
+    found = [name for name, values in there.items() if "extends" in values and "molmo2" in values]
+    assert sorted(found) == sorted((*DEVICES, "laptop"))
 
 
 def test_the_laptop_trains_the_mini_model_for_longer() -> None:

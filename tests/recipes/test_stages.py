@@ -48,6 +48,8 @@ def test_every_stage_is_known_and_no_other() -> None:
 def test_profiles_by_name_by_path_and_by_default() -> None:
     assert profile_path(ROOT, None) == ROOT / "params.yaml"
     assert profile_path(ROOT, "h100") == profile_path(ROOT, "profiles/h100.yaml") == ROOT / "profiles" / "h100.yaml"
+    # A dot in a name is no ending.
+    assert profile_path(ROOT, "pythia-1.4b-a100") == ROOT / "profiles" / "pythia-1.4b-a100.yaml"
     assert profile_path(ROOT, str(ROOT / "params.yaml")) == ROOT / "params.yaml"
     with pytest.raises(ConfigError, match="no profile 'none'"):
         profile_path(ROOT, "none")

@@ -14,9 +14,13 @@ from trackyard.recipes.datacomp import sizes as datacomp
 from trackyard.recipes.molmo2 import sizes as molmo2
 from trackyard.recipes.molmo2.parameters import STAGES, load_molmo2
 from trackyard.recipes.pile_ffn import sizes as pile_ffn
+from trackyard.recipes.pile_ffn.parameters import load_pile_ffn
 
-TRACKS: dict[str, tuple[str, ...]] = {"molmo2": STAGES, "pile_ffn": ("train",), "datacomp": ("train",)}
+STUDY = ("pile_ffn", "study")
+"""Track and stage of an estimate of all of a track's jobs together."""
+TRACKS: dict[str, tuple[str, ...]] = {"molmo2": STAGES, "pile_ffn": ("train", "study"), "datacomp": ("train",)}
 PROFILES = Path("profiles")
+ENDINGS = (".yaml", ".yml")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -52,7 +56,8 @@ def profile_path(root: Path, name: str | None) -> Path:
     if name is None:
         return root / "params.yaml"
     given = Path(name)
-    path = root / given if given.suffix else root / PROFILES / f"{name}.yaml"
+    # A dot alone makes no ending: there is a profile pythia-1.4b.
+    path = root / given if given.suffix in ENDINGS else root / PROFILES / f"{name}.yaml"
     if not path.is_file():
         there = ", ".join(sorted(one.stem for one in (root / PROFILES).glob("*.yaml")))
         raise ConfigError(
@@ -70,14 +75,17 @@ def device_named(profile: Path) -> str | None:
 
 
 def workload(asked: Asked, device: Device) -> Workload:
-    """The stage in numbers, as it is computed on such a device."""
+    """The stage in numbers, as it is computed on such a device; of a study, the training of one arm."""
     require_known(asked.track, asked.stage)
     if asked.track == "molmo2":
         parameters = load_molmo2(asked.profile, base=asked.base)
         name = next(one for one in STAGES if one == asked.stage)
         return molmo2.workload(parameters, name, lengths=asked.lengths, dense=device.is_cpu, world=asked.world)
-    build = pile_ffn.workload if asked.track == "pile_ffn" else datacomp.workload
-    return build(asked.preset, device, world=asked.world)
+    if asked.track == "datacomp":
+        return datacomp.workload(asked.preset, device, world=asked.world)
+    if asked.preset is None and "pile_ffn" in read_layered(asked.profile, base=asked.base):
+        return pile_ffn.study_workload(load_pile_ffn(asked.profile, base=asked.base), device, world=asked.world)
+    return pile_ffn.workload(asked.preset, device, world=asked.world)
 
 
 def rebuild(measured: Measured, root: Path, device: Device) -> Workload:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from array import array
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict
 from pathlib import Path
@@ -81,7 +82,8 @@ class _Stream:
         self._directory, self._dtype, self._shard_tokens = directory, dtype, shard_tokens
         self._waiting: list[NDArray[Any]] = []
         self._held = 0
-        self.starts, self.digests, self.paths = [0], list[int](), list[Path]()
+        # Corpora have millions of documents, and a list of numbers takes five times as much.
+        self.starts, self.digests, self.paths = array("q", [0]), list[int](), list[Path]()
 
     def add(self, ids: NDArray[np.int64]) -> None:
         self.starts.append(self.starts[-1] + ids.size)

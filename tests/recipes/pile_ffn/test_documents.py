@@ -10,6 +10,7 @@ from trackyard.errors import ConfigError, DataError
 from trackyard.feed.token_windows import TokenWindows
 from trackyard.recipes.pile_ffn.documents import (
     Document,
+    Dropped,
     HeldOutParameters,
     Selection,
     Tokenised,
@@ -177,3 +178,15 @@ def test_ids_are_all_that_stays_of_a_stream() -> None:
     tracemalloc.stop()
     assert count == 6_000
     assert peak < 1_000_000  # of 29 MB of text
+
+
+def test_what_an_earlier_process_took_is_taken() -> None:
+    first, placed = selection()
+    held_out = [item.document.id for _, item in placed]
+    trained = [item.document.id for item in first.training_slice(long(*range(300, 310)), tokens=60)]
+    second = Selection()
+    second.resume(held_out=held_out, dropped=Dropped(duplicate=7))
+    second.resume(trained=trained, dropped=Dropped(duplicate=7))
+    again = list(second.training_slice([*long(0, 1, 300, 301), *long(*range(310, 320))], tokens=60))
+    assert [item.document.row for item in again] == [310, 311, 312]
+    assert second.dropped == Dropped(duplicate=9, heldout_overlap=2)

@@ -17,9 +17,13 @@ from tokenizers import Tokenizer, decoders, models, pre_tokenizers
 from tests.loopback.hub import Fault, LoopbackHub
 from trackyard.acquire.places import Places
 from trackyard.catalog.entries import Entry
+from trackyard.errors import ConfigError
+from trackyard.estimate.devices import DEVICES
 from trackyard.launch.preflight import Report
+from trackyard.recipes.pile_ffn.parameters import load_pile_ffn
 from trackyard.recipes.pile_ffn.preflight import MODES, Mode, PreflightParameters, run_preflight
 
+ROOT = Path(__file__).resolve().parents[3]
 MODEL, TEXT, TASK = "EleutherAI/tiny-neox", "monology/tiny-pile", "EleutherAI/tiny-lambada"
 ROWS = [
     "network", "dependencies", "auth", "disk and inodes", "model metadata",
@@ -202,6 +206,33 @@ def test_a_missing_accelerator(root: Path, hub: LoopbackHub) -> None:
     if torch.cuda.is_available():
         pytest.skip("this machine has a GPU")
     assert failed(check(root, hub.url, needs_accelerator=True)) == ["accelerator"]
+
+
+def test_the_checks_of_a_profile_are_those_of_its_model_and_text() -> None:
+    study = load_pile_ffn(ROOT / "profiles" / "pythia-1.4b-a100.yaml")
+    found = PreflightParameters.of(study, DEVICES["a100-80"])
+    assert (found.model, found.model_revision) == (study.model.id, study.model.revision)
+    assert (found.parameters, found.ffn_parameters, found.vocabulary_rows) == (1_414_647_808, 805_552_128, 50_304)
+    assert found.splits == PreflightParameters().splits
+    assert found.needed_bytes["full"] == 200_000_000 + 2_829_295_616 + 2 * 338_000_000
+    assert found.planned_bytes > 1e12
+    assert 30e9 < found.device_bytes < 40e9
+    assert PreflightParameters.of(study).device_bytes == 0
+
+
+def test_a_study_that_makes_its_own_has_nothing_to_fetch() -> None:
+    with pytest.raises(ConfigError, match="the study of tiny-gpt-neox on mini text") as raised:
+        PreflightParameters.of(load_pile_ffn(ROOT / "profiles" / "mini.yaml"))
+    assert raised.value.fix == "trackyard data verify pile --profile pythia-1.4b"
+
+
+@pytest.mark.parametrize("lacking", [{"planned_bytes": 10**18}, {"planned_files": 10**15}])
+def test_a_disk_that_holds_the_downloads_and_not_the_study(
+    root: Path, hub: LoopbackHub, lacking: dict[str, Any]
+) -> None:
+    report = check(root, hub.url, **lacking)
+    assert failed(report) == ["disk and inodes"]
+    assert "runs" in report.rows[3].detail
 
 
 @pytest.mark.parametrize(

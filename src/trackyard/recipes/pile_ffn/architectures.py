@@ -10,13 +10,6 @@ from transformers import AutoModelForCausalLM, GPTNeoXConfig, LlamaConfig, Pretr
 
 from trackyard.recipes.pile_ffn.sizes import SIZES
 
-TIED = frozenset({"llama-3.2-1b", "llama-3.2-3b", "qwen2.5-1.5b"})
-"""Sizes whose head is the table of embeddings."""
-
-ROWS = {"pythia-6.9b": 50_432}
-"""Rows of the table of embeddings where they are not `Transformer.vocab`: this size is padded further (section 2's P
-is 2 x 4,096 x 128 above that of 50,304 rows)."""
-
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Counts:
@@ -50,16 +43,17 @@ def count(model: torch.nn.Module) -> Counts:
 
 
 def _configuration(name: str) -> PretrainedConfig:
-    shape = SIZES[name].shape
+    size = SIZES[name]
+    shape = size.shape
     common: dict[str, Any] = {
-        "vocab_size": ROWS.get(name, shape.vocab),
+        "vocab_size": shape.vocab,
         "hidden_size": shape.hidden,
         "num_hidden_layers": shape.layers,
         "num_attention_heads": shape.heads,
         "intermediate_size": shape.ffn,
-        "tie_word_embeddings": name in TIED,
+        "tie_word_embeddings": size.tied,
     }
-    if not shape.gated:
+    if size.family == "gpt_neox":
         return GPTNeoXConfig(**common)
-    family = Qwen2Config if name.startswith("qwen") else LlamaConfig
+    family = Qwen2Config if size.family == "qwen2" else LlamaConfig
     return family(**common, num_key_value_heads=shape.kv_heads)

@@ -10,6 +10,8 @@ from trackyard.models.nonneg_names import FORMS, VARIANT_NAMES
 
 Kind = Literal["untouched", "baseline", "nonneg", "signfrozen", "absinit", "degraded"]
 UNTOUCHED, BASELINE = "untouched", "baseline"
+ALL = "all"
+"""In the header of a result that is about all arms, in place of an arm."""
 
 
 @dataclass(frozen=True, slots=True)

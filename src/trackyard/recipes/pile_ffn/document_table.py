@@ -6,9 +6,10 @@ The check reads the table as it lies on disk, and does not trust how it was made
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import asdict, dataclass, fields
-from itertools import islice
+from dataclasses import dataclass, fields
 from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -18,7 +19,8 @@ from trackyard.errors import DataError
 from trackyard.recipes.pile_ffn.document_ids import DocumentIds
 from trackyard.recipes.pile_ffn.documents import Tokenised
 
-AT_ONCE = 65_536
+AT_ONCE = 16_384
+"""Documents that are held in memory."""
 TRAIN = "train"
 
 
@@ -68,13 +70,45 @@ _SCHEMA = pa.schema(
 _FIELDS = tuple(field.name for field in fields(Entry))
 
 
+class TableWriter:
+    """A table that is written as its documents come; the caller's directory makes it atomic.
+
+    As a context manager; what was added is in the file when the block ends.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._writer = pq.ParquetWriter(path, _SCHEMA, compression="zstd")
+        self._waiting: list[dict[str, Any]] = []
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        try:
+            self._write()
+        finally:
+            self._writer.close()
+
+    def add(self, entry: Entry) -> None:
+        self._waiting.append({name: getattr(entry, name) for name in _FIELDS})
+        if len(self._waiting) == AT_ONCE:
+            self._write()
+
+    def _write(self) -> None:
+        if self._waiting:
+            self._writer.write_table(pa.Table.from_pylist(self._waiting, schema=_SCHEMA))
+            self._waiting.clear()
+
+
 def write_table(path: Path, entries: Iterable[Entry]) -> int:
     """Write a stream of documents in their order and return how many; the caller's directory makes it atomic."""
-    stream, count = iter(entries), 0
-    with pq.ParquetWriter(path, _SCHEMA, compression="zstd") as writer:
-        while group := list(islice(stream, AT_ONCE)):
-            writer.write_table(pa.Table.from_pylist([asdict(entry) for entry in group], schema=_SCHEMA))
-            count += len(group)
+    count = 0
+    with TableWriter(path) as table:
+        for entry in entries:
+            table.add(entry)
+            count += 1
     return count
 
 

@@ -106,6 +106,13 @@ class Selection:
         self.dropped = Dropped()
         self._held_out, self._trained = DocumentIds(), DocumentIds()
 
+    def resume(self, *, held_out: Iterable[bytes] = (), trained: Iterable[bytes] = (), dropped: Dropped) -> None:
+        """Count as taken what an earlier process took: ids of its documents, and what it had dropped in all."""
+        for known, names in ((self._held_out, held_out), (self._trained, trained)):
+            for name in names:
+                known.add(name)
+        self.dropped = dropped
+
     def hold_out(
         self, pool: Pool, documents: Iterable[Tokenised], sizes: HeldOutParameters
     ) -> Iterator[tuple[str, Tokenised]]:

@@ -5,10 +5,12 @@ Source: pile-ffn spec sections 4, 7 and 10.
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import torch
 from transformers import AutoModelForCausalLM
+from transformers.utils.logging import disable_progress_bar
 
 from trackyard.digest import digest_file
 from trackyard.errors import DataError
@@ -26,6 +28,27 @@ def device() -> torch.device:
 
 def export_inputs(study: Study, cell: Cell) -> dict[str, str]:
     """blake3 of the exact weights and their configuration, by path relative to the repository; DataError if absent."""
+    return {path.relative_to(study.root).as_posix(): digest_file(path) for path in _files(study, cell)}
+
+
+def load_exact(study: Study, cell: Cell) -> Any:
+    """The exported model in fp32, for scoring, on `device()`; TF32 is off from here on. DataError as above.
+
+    On a CPU this process computes with `engine.threads` from here on: more than a tiny model can use make it slower.
+    """
+    _files(study, cell)
+    disable_progress_bar()
+    if device().type == "cpu":
+        torch.set_num_threads(study.parameters.engine.threads)
+    torch.backends.cuda.matmul.allow_tf32 = False
+    torch.backends.cudnn.allow_tf32 = False
+    model: Any = AutoModelForCausalLM.from_pretrained(
+        study.export(cell) / EXACT, dtype=torch.float32, local_files_only=True
+    )
+    return model.to(device()).eval()
+
+
+def _files(study: Study, cell: Cell) -> list[Path]:
     folder = study.export(cell) / EXACT
     paths = sorted(path for path in folder.glob("*") if path.suffix in (".safetensors", ".json"))
     if not any(path.suffix == ".safetensors" for path in paths):
@@ -34,18 +57,7 @@ def export_inputs(study: Study, cell: Cell) -> dict[str, str]:
             why=f"everything that is measured of {cell.name} is measured on its export",
             fix=f"dvc repro pipelines/pile_ffn/dvc.yaml:{_maker(cell)}",
         )
-    return {path.relative_to(study.root).as_posix(): digest_file(path) for path in paths}
-
-
-def load_exact(study: Study, cell: Cell) -> Any:
-    """The exported model in fp32, for scoring, on `device()`; TF32 is off from here on. DataError as above."""
-    export_inputs(study, cell)
-    torch.backends.cuda.matmul.allow_tf32 = False
-    torch.backends.cudnn.allow_tf32 = False
-    model: Any = AutoModelForCausalLM.from_pretrained(
-        study.export(cell) / EXACT, dtype=torch.float32, local_files_only=True
-    )
-    return model.to(device()).eval()
+    return paths
 
 
 def _maker(cell: Cell) -> str:

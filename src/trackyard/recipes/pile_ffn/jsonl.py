@@ -6,9 +6,10 @@ The decompressor's own reader takes a file that was cut for one that has ended, 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+import zlib
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 from trackyard.errors import DataError
 from trackyard.recipes.pile_ffn.documents import Document
@@ -21,23 +22,25 @@ CHUNK = 1 << 14
 a thousand times as long."""
 
 
-def read_jsonl(path: Path) -> Iterator[Document]:
-    """Documents of a `.jsonl` or `.jsonl.zst` file: `text`, and the component in `meta.pile_set_name` if there is one.
+def read_jsonl(path: Path, *, source: str | None = None) -> Iterator[Document]:
+    """Documents of JSON lines, plain or as .zst or .gz: `text`, and the component in `meta.pile_set_name` if any.
 
-    DataError for a damaged or cut file, and for a line that is no record with a text; documents before it are given.
+    source: what documents name as their file, its name if not given. DataError for a damaged or cut file, and for a
+    line that is no record with a text; documents before it are given.
     """
     import zstandard
 
     row = 0
     try:
         with path.open("rb") as file:
-            for row, line in enumerate(_lines(_plain(file, compressed=path.suffix == ".zst"))):
+            for row, line in enumerate(_lines(_plain(file, path.suffix))):
                 record = json.loads(line)
                 text, meta = record["text"], record.get("meta") or {}
                 if not isinstance(text, str):
                     raise TypeError(f"text is a {type(text).__name__}")
-                yield Document.of(text, component=meta.get("pile_set_name", UNLABELLED), source=path.name, row=row)
-    except (OSError, zstandard.ZstdError, ValueError, KeyError, TypeError, AttributeError) as error:
+                component = meta.get("pile_set_name", UNLABELLED)
+                yield Document.of(text, component=component, source=source or path.name, row=row)
+    except (OSError, zstandard.ZstdError, zlib.error, ValueError, KeyError, TypeError, AttributeError) as error:
         raise DataError(
             what=f"{path}, row {row}: {type(error).__name__}: {error}",
             why="documents of a study are JSON objects with a text, one a line, in UTF-8",
@@ -45,18 +48,22 @@ def read_jsonl(path: Path) -> Iterator[Document]:
         ) from error
 
 
-def _plain(file: BinaryIO, *, compressed: bool) -> Iterator[bytes]:
-    """The bytes of a file in pieces. ValueError if its last frame has no end."""
+def _plain(file: BinaryIO, suffix: str) -> Iterator[bytes]:
+    """The bytes of a file in pieces. ValueError if its last frame (.zst) or member (.gz) has no end."""
     import zstandard
 
+    openers: dict[str, Callable[[], Any]] = {
+        ".zst": lambda: zstandard.ZstdDecompressor().decompressobj(),
+        ".gz": lambda: zlib.decompressobj(wbits=zlib.MAX_WBITS | 16),
+    }
     chunks = iter(lambda: file.read(CHUNK), b"")
-    if not compressed:
+    if suffix not in openers:
         yield from chunks
         return
     frame = None
     for chunk in chunks:
         while chunk:
-            frame = frame or zstandard.ZstdDecompressor().decompressobj()
+            frame = frame or openers[suffix]()
             yield frame.decompress(chunk)
             # Files that were compressed in parallel are frames one after another.
             chunk = frame.unused_data if frame.eof else b""

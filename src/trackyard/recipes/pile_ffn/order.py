@@ -48,7 +48,7 @@ def order(study: Study, cell: Cell, say: Callable[[str], None]) -> Result:
 def _probed(study: Study, cell: Cell) -> dict[str, Any]:
     """The body of the result."""
     settings = study.parameters.probes
-    seed = study.parameters.seeds[0] if cell.seed is None else cell.seed
+    seed = study.draws(cell)
     encoded = encode(load_tokenizer(study), corpus.sentences())
     fit, scored = corpus.pairs(fit=True), corpus.pairs(fit=False)
     model = load_exact(study, cell)

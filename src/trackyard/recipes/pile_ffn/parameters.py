@@ -70,14 +70,35 @@ class SourceParameters(Parameters):
     kind: Literal["mini", "hub", "files"] = "mini"
     entry: str | None = None
     """Name in catalog/, for `hub`."""
+    revision: str | None = None
+    """Commit, where the entry pins none."""
     train: tuple[str, ...] = ()
-    """Paths; None needed for `mini`."""
+    """Paths or patterns (several files, in the order of their names); none for `mini`."""
     val: str | None = None
     test: str | None = None
     held_out: Literal["files", "halved", "hashed"] = "files"
     """Held-out text: files of its own; one validation file halved by hash; or hashed out of the training files."""
     licence: str | None = None
     """Of `files`; needed there."""
+
+    @model_validator(mode="after")
+    def _complete(self) -> Self:
+        if self.revision is not None and not COMMIT.fullmatch(self.revision):
+            raise ValueError(f"data.source.revision={self.revision!r}: a commit of 40 hex digits, a branch moves")
+        if self.kind == "mini":
+            if self.train or self.val or self.test or self.entry or self.held_out != "files":
+                raise ValueError("data.source: the mini corpus names its files itself, held-out ones among them")
+            return self
+        if (self.kind == "hub") is (self.entry is None) or (self.kind == "files") is (self.licence is None):
+            raise ValueError("data.source: an entry for hub, a licence for files, and neither elsewhere")
+        held_out = (self.val is not None, self.test is not None)
+        wanted = {"files": (True, True), "halved": (True, False), "hashed": (False, False)}[self.held_out]
+        if not self.train or held_out != wanted:
+            raise ValueError(
+                f"data.source: train={list(self.train)}, val={self.val!r}, test={self.test!r} with "
+                f"held_out={self.held_out}: files needs val and test, halved val alone, hashed neither"
+            )
+        return self
 
 
 class DataParameters(Parameters):
@@ -163,7 +184,7 @@ class ProbeParameters(Parameters):
     directions: int = Field(default=64, ge=2)
     fit_steps: int = Field(default=300, ge=1)
     resamples: int = Field(default=2_000, ge=100)
-    samples: int = Field(default=256, ge=1)
+    samples: int = Field(default=256, ge=2)
     """Pairs (h, h + delta) of the direct check at each layer."""
     batch: int = Field(default=64, ge=1)
 
@@ -254,7 +275,8 @@ SECTIONS: dict[str, tuple[str, ...]] = {
     "probe_order": (*_TRAINED, "probes"),
     "attack_uat": (*_TRAINED, "attacks"),
     "attack_hotflip": (*_TRAINED, "attacks"),
-    "attack_transfer": (*_TRAINED, "attacks"),
+    "attack_transfer": (*_TRAINED, "attacks", "measured"),
+    "aggregate": (*_TRAINED, "arms", "degraded", "perplexity", "benchmarks", "attacks", "probes"),
 }
 """Sections of pile_ffn that each result depends on; dvc.yaml names the same ones."""
 

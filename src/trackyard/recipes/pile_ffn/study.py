@@ -66,6 +66,10 @@ class Study:
         assert cell.seed is not None, cell
         return self.parameters.seeds.index(cell.seed)
 
+    def draws(self, cell: Cell) -> int:
+        """Seed of what is drawn for a cell; the first one for untouched weights."""
+        return self.parameters.seeds[0] if cell.seed is None else cell.seed
+
     @cached_property
     def code(self) -> CodeIdentity:
         return code_identity(self.root, SystemRunner())
