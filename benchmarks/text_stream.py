@@ -24,12 +24,12 @@ from benchmarks.harness import Contender, Unequal, equal_answers, write_record
 from benchmarks.limits import at_most
 from benchmarks.measured import report
 from benchmarks.text_stream_peer import FILE, PEER, with_peak
-from trackyard.recipes.pile_ffn.document_ids import document_id
-from trackyard.recipes.pile_ffn.document_table import TRAIN, Entry, TableWriter
-from trackyard.recipes.pile_ffn.documents import Document, Dropped, Selection, Tokenised
-from trackyard.recipes.pile_ffn.reading import read_documents
-from trackyard.recipes.pile_ffn.token_progress import TokenProgress
-from trackyard.recipes.pile_ffn.tokenizing import SHARD_TOKENS
+from trackyard.recipes.pile_ffn.text.document_ids import document_id
+from trackyard.recipes.pile_ffn.text.document_table import TRAIN, Entry, TableWriter
+from trackyard.recipes.pile_ffn.text.documents import Document, Dropped, Selection, Tokenised
+from trackyard.recipes.pile_ffn.text.reading import read_documents
+from trackyard.recipes.pile_ffn.text.token_progress import TokenProgress
+from trackyard.recipes.pile_ffn.text.tokenizing import SHARD_TOKENS
 from trackyard.snapshot.token_writer import write_tokens
 
 OURS = "trackyard"

@@ -18,7 +18,7 @@ from trackyard.cli.estimate import estimate
 from trackyard.errors import ConfigError
 from trackyard.estimate.calibration import FILE, SCHEMA, as_record
 from trackyard.recipes.molmo2.parameters import STAGES
-from trackyard.recipes.pile_ffn.sizes import SIZES
+from trackyard.recipes.pile_ffn.cost.sizes import SIZES
 from trackyard.schema import write_document
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -183,7 +183,7 @@ def imported(names: set[str]) -> list[str]:
     """Which of these modules an estimate and the parameters import, in a process of their own."""
     code = (
         "import sys, trackyard.recipes.stages, trackyard.cli.estimate_printing, trackyard.recipes.molmo2.parameters;"
-        "import trackyard.recipes.pile_ffn.estimate_lines, trackyard.recipes.pile_ffn.room;"
+        "import trackyard.recipes.pile_ffn.cost.lines, trackyard.recipes.pile_ffn.cost.room;"
         f"print(*sorted({names!r} & set(sys.modules)))"
     )
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)

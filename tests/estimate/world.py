@@ -12,7 +12,7 @@ from trackyard.estimate.forecast import Machine
 from trackyard.estimate.kept import decoder, encoder
 from trackyard.estimate.workload import Attended, Lengths, Part, Workload
 from trackyard.launch.sites import Partition, Site
-from trackyard.recipes.pile_ffn.sizes import workload as pile_ffn
+from trackyard.recipes.pile_ffn.cost.sizes import workload as pile_ffn
 from trackyard.recipes.stages import Asked, rebuild, workload
 from trackyard.train.flops import Transformer, causal_pairs, decoder_work
 

@@ -8,7 +8,7 @@ from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, normalize
 
 from trackyard.errors import ConfigError
 from trackyard.feed.tokens import train_tokenizer
-from trackyard.recipes.pile_ffn.mini_corpus import TEST, MiniCorpusParameters, records
+from trackyard.recipes.pile_ffn.text.mini_corpus import TEST, MiniCorpusParameters, records
 from trackyard.snapshot import fast_bpe
 from trackyard.snapshot.fast_bpe import FastBpe, plain_copy
 

@@ -81,8 +81,8 @@ def _study(
     profile: Path, base: str | None, gpus: int | None, machine: Machine, calibration: Calibration, as_json: bool
 ) -> NoReturn:
     """Print the estimate of all jobs, and end with 0 if they fit."""
-    from trackyard.recipes.pile_ffn.estimate_lines import lines, to_json
-    from trackyard.recipes.pile_ffn.estimating import SCHEMA, estimate_study
+    from trackyard.recipes.pile_ffn.cost.estimating import SCHEMA, estimate_study
+    from trackyard.recipes.pile_ffn.cost.lines import lines, to_json
     from trackyard.recipes.pile_ffn.parameters import load_pile_ffn
 
     parameters = load_pile_ffn(profile, base=base)

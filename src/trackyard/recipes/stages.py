@@ -13,7 +13,7 @@ from trackyard.parameters import read_layered
 from trackyard.recipes.datacomp import sizes as datacomp
 from trackyard.recipes.molmo2 import sizes as molmo2
 from trackyard.recipes.molmo2.parameters import STAGES, load_molmo2
-from trackyard.recipes.pile_ffn import sizes as pile_ffn
+from trackyard.recipes.pile_ffn.cost import sizes as pile_ffn
 from trackyard.recipes.pile_ffn.parameters import load_pile_ffn
 
 STUDY = ("pile_ffn", "study")

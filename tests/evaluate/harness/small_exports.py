@@ -22,7 +22,7 @@ from trackyard.evaluate.harness.items import Items
 from trackyard.models.nonneg import constrain
 from trackyard.models.nonneg_export import EXACT, ROUNDED, fold, write_folded
 from trackyard.models.nonneg_names import Form
-from trackyard.recipes.pile_ffn.made_benchmarks import write_made_benchmarks
+from trackyard.recipes.pile_ffn.measures.made_benchmarks import write_made_benchmarks
 
 END = "<end>"
 WORDS = [END, *(f"w{number}" for number in range(1, VOCABULARY))]

@@ -31,7 +31,7 @@ from trackyard.evaluate.harness.definitions import DEFINITIONS
 from trackyard.evaluate.harness.items import Items
 from trackyard.evaluate.harness.run import run_on_export, run_on_model
 from trackyard.models.nonneg import constrained_modules
-from trackyard.recipes.pile_ffn.mini_corpus import document
+from trackyard.recipes.pile_ffn.text.mini_corpus import document
 
 LENGTH = 24
 """Positions of a window."""

@@ -13,9 +13,9 @@ from trackyard.digest import digest_file
 from trackyard.parameters import parse_parameters
 from trackyard.recipes.pile_ffn.cells import Cell
 from trackyard.recipes.pile_ffn.parameters import PileFfnParameters
+from trackyard.recipes.pile_ffn.report.gathering import MEASURED, declared
 from trackyard.recipes.pile_ffn.results import DOCUMENT, Data, Header, Model, write_result
 from trackyard.recipes.pile_ffn.study import Study
-from trackyard.recipes.pile_ffn.study_results import MEASURED, declared
 from trackyard.record.code import CodeIdentity
 from trackyard.record.identity import RunSpec
 from trackyard.record.rundir import open_or_create

@@ -10,11 +10,11 @@ from typing import Any
 
 from tests.recipes.pile_ffn.mini_parameters import mini_parameters
 from trackyard.parameters import parse_parameters
-from trackyard.recipes.pile_ffn import tokenizing
-from trackyard.recipes.pile_ffn.documents import Document, Tokenised
-from trackyard.recipes.pile_ffn.encoding import Encoding
 from trackyard.recipes.pile_ffn.parameters import PileFfnParameters
 from trackyard.recipes.pile_ffn.study import Study
+from trackyard.recipes.pile_ffn.text import tokenizing
+from trackyard.recipes.pile_ffn.text.documents import Document, Tokenised
+from trackyard.recipes.pile_ffn.text.encoding import Encoding
 from trackyard.record.code import CodeIdentity
 
 MINI = {"seed": 0, "train_files": 3, "train_documents": 60, "held_out_documents": 60}

@@ -10,11 +10,11 @@ import pytest
 from numpy.typing import NDArray
 
 from tests.memory import peak_growth
-from trackyard.recipes.pile_ffn.document_ids import document_id
-from trackyard.recipes.pile_ffn.document_table import TRAIN, Entry, TableWriter
-from trackyard.recipes.pile_ffn.documents import Document, Dropped, Selection, Tokenised
-from trackyard.recipes.pile_ffn.reading import read_documents
-from trackyard.recipes.pile_ffn.token_progress import TokenProgress
+from trackyard.recipes.pile_ffn.text.document_ids import document_id
+from trackyard.recipes.pile_ffn.text.document_table import TRAIN, Entry, TableWriter
+from trackyard.recipes.pile_ffn.text.documents import Document, Dropped, Selection, Tokenised
+from trackyard.recipes.pile_ffn.text.reading import read_documents
+from trackyard.recipes.pile_ffn.text.token_progress import TokenProgress
 from trackyard.snapshot.token_writer import write_tokens
 
 BOUND = 24_000_000

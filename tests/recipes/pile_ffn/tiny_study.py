@@ -24,14 +24,14 @@ from transformers import (
 from trackyard.digest import digest_json
 from trackyard.models.nonneg_export import EXACT, ROUNDED, write_folded
 from trackyard.parameters import parse_parameters
+from trackyard.recipes.pile_ffn.arms.original import write_original
 from trackyard.recipes.pile_ffn.cells import UNTOUCHED, Cell
-from trackyard.recipes.pile_ffn.document_table import TRAIN, Entry, write_table
-from trackyard.recipes.pile_ffn.documents import Document, Tokenised
-from trackyard.recipes.pile_ffn.mini_corpus import document, training_file
-from trackyard.recipes.pile_ffn.original import write_original
 from trackyard.recipes.pile_ffn.parameters import Family, PileFfnParameters
 from trackyard.recipes.pile_ffn.results import DOCUMENT, write_result
 from trackyard.recipes.pile_ffn.study import Study
+from trackyard.recipes.pile_ffn.text.document_table import TRAIN, Entry, write_table
+from trackyard.recipes.pile_ffn.text.documents import Document, Tokenised
+from trackyard.recipes.pile_ffn.text.mini_corpus import document, training_file
 from trackyard.record.code import CodeIdentity
 from trackyard.snapshot.token_writer import write_tokens
 

@@ -30,7 +30,7 @@ def preflight(*, profile: str | None, quick: bool, full: bool, offline: bool, as
     from trackyard.catalog.selection import find, select
     from trackyard.estimate.devices import device_of
     from trackyard.recipes.pile_ffn.parameters import load_pile_ffn
-    from trackyard.recipes.pile_ffn.preflight import Mode, PreflightParameters, run_preflight
+    from trackyard.recipes.pile_ffn.preflight.checks import Mode, PreflightParameters, run_preflight
     from trackyard.recipes.stages import device_named, profile_path
     from trackyard.schema import write_document
 

@@ -15,8 +15,8 @@ from trackyard.evaluate.attacks.budgets import PRESETS, AttackBudget
 from trackyard.launch.watchdog import WatchdogParameters
 from trackyard.parameters import Parameters, parse_parameters, read_layered
 from trackyard.recipes.pile_ffn.cells import BASELINE, UNTOUCHED, Arm, Cell
-from trackyard.recipes.pile_ffn.documents import HeldOutParameters
-from trackyard.recipes.pile_ffn.mini_corpus import MiniCorpusParameters
+from trackyard.recipes.pile_ffn.text.documents import HeldOutParameters
+from trackyard.recipes.pile_ffn.text.mini_corpus import MiniCorpusParameters
 from trackyard.train.guard_parameters import GuardParameters
 from trackyard.train.parameters import EngineParameters
 

@@ -31,17 +31,17 @@ class Stage:
 
 
 STAGES: Mapping[str, Stage] = {
-    "estimate": Stage(module="estimating", function="estimate"),
-    "fetch": Stage(module="fetching", function="fetch"),
-    "tokenize": Stage(module="tokenizing", function="tokenize"),
-    "untouched": Stage(module="start", function="untouched", trains=True),
-    "init": Stage(module="declaring", function="init"),
-    "train": Stage(module="training", function="train", about="trained", trains=True),
-    "degrade": Stage(module="degrading", function="degrade", about="degraded"),
-    "evaluate": Stage(module="evaluating", function="evaluate", about="measured"),
-    "attack": Stage(module="attacking", function="attack", about="measured"),
-    "transfer": Stage(module="transferring", function="transfer", about="seed"),
-    "aggregate": Stage(module="aggregating", function="aggregate"),
+    "estimate": Stage(module="cost.estimating", function="estimate"),
+    "fetch": Stage(module="text.fetching", function="fetch"),
+    "tokenize": Stage(module="text.tokenizing", function="tokenize"),
+    "untouched": Stage(module="arms.start", function="untouched", trains=True),
+    "init": Stage(module="arms.declaring", function="init"),
+    "train": Stage(module="arms.training", function="train", about="trained", trains=True),
+    "degrade": Stage(module="arms.degrading", function="degrade", about="degraded"),
+    "evaluate": Stage(module="measures.evaluating", function="evaluate", about="measured"),
+    "attack": Stage(module="measures.attacking", function="attack", about="measured"),
+    "transfer": Stage(module="measures.transferring", function="transfer", about="seed"),
+    "aggregate": Stage(module="report.aggregating", function="aggregate"),
 }
 
 

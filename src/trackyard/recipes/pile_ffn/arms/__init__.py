@@ -1,0 +1,1 @@
+"""Arms of the study: what each starts from, declares, trains and exports."""

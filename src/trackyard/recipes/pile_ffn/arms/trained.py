@@ -1,0 +1,128 @@
+"""What a finished run says of itself: history from its spools, audits, resumes, checkpoint, and losses at the end.
+
+Source: pile-ffn spec section 10.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import time
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from trackyard.digest import digest_file
+from trackyard.errors import DataError
+from trackyard.models.nonneg_export import EXACT
+from trackyard.recipes.pile_ffn.arms.exporting import verified
+from trackyard.recipes.pile_ffn.arms.job import WindowJob
+from trackyard.recipes.pile_ffn.arms.moved import read_movement
+from trackyard.recipes.pile_ffn.arms.starting import load_plain
+from trackyard.recipes.pile_ffn.arms.validating import val_nll
+from trackyard.recipes.pile_ffn.measures.exports import device
+from trackyard.recipes.running.training import FINAL
+from trackyard.record.rundir import RunDirectory, spooled_attempt
+from trackyard.record.spool import Spool, read_spool
+from trackyard.schema import read_document, write_document
+from trackyard.train.checkpoint import MANIFEST, complete_checkpoints
+
+SCHEMA = "trackyard-pile-ffn-run/1"
+COLUMNS = ("step", "tokens", "lr", "train_nll", "val_nll", "grad_norm", "tokens_per_s")
+
+
+def work(job: WindowJob, directory: RunDirectory, train: Callable[[], None]) -> None:
+    """Train, then write result.json of the run: {body, device, wall_s}."""
+    started = time.monotonic()
+    train()
+    body = _body(job, directory)
+    _record(job, directory, body)
+    document = {"body": body, "device": device().type, "wall_s": time.monotonic() - started}
+    write_document(directory.result, SCHEMA, document)
+
+
+def read_trained(directory: RunDirectory) -> dict[str, Any]:
+    """What `work` wrote."""
+    return read_document(directory.result, SCHEMA, fix=f"rm {directory.result} and run the stage again")
+
+
+def history_csv(rows: list[dict[str, Any]]) -> str:
+    """One line a step; what was not measured there is empty."""
+    text = io.StringIO()
+    writer = csv.DictWriter(text, COLUMNS, lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    return text.getvalue()
+
+
+def _body(job: WindowJob, directory: RunDirectory) -> dict[str, Any]:
+    final = directory.path / FINAL
+    examined = verified(final, job.declaration)
+    model = load_plain(final / EXACT, fix=f"rm -r {final}   (the stage then exports it again)").to(device())
+    validation = val_nll(job.study, model)
+    rows, resumes = history(job, directory)
+    rows[-1]["val_nll"] = validation
+    movement = read_movement(directory.path, job.steps)
+    checkpoint = complete_checkpoints(directory.checkpoints)[-1]
+    return {
+        "steps": job.steps,
+        "tokens": job.plan.predicted,
+        "plan": job.plan_fingerprint,
+        "learning_rate": job.learning_rate,
+        "final": {"train_nll": rows[-1]["train_nll"], "val_nll": validation},
+        "history": rows,
+        "skipped": sorted(set(range(1, job.steps + 1)) - {row["step"] for row in rows}),
+        "audit": [row for report in movement for row in report["audit"]],
+        "movement": [{key: report[key] for key in ("step", "median_changed", "small_share")} for report in movement],
+        "verified": examined,
+        "resumes": resumes,
+        "checkpoint": {
+            "path": checkpoint.relative_to(job.root).as_posix(),
+            "digest": digest_file(checkpoint / MANIFEST),
+        },
+    }
+
+
+def history(job: WindowJob, directory: RunDirectory) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+    """Every applied step once, rising, and where later attempts went on; of a repeated step the last word counts.
+
+    DataError if a step is missing, or none has a loss.
+    """
+    found: dict[int, Mapping[str, float]] = {}
+    resumes = []
+    for path in sorted(directory.spool.glob("attempt-*.jsonl")):
+        events = [event for _, event in read_spool(path).events if event["event"] == "metrics"]
+        steps = {event["step"]: event["values"] for event in events if "train/skipped" in event["values"]}
+        if steps and found:
+            resumes.append({"attempt": spooled_attempt(path), "step": min(steps) - 1})
+        found |= steps
+    per_step = job.plan.windows_per_step * job.plan.window
+    rows = [
+        {
+            "step": step,
+            "tokens": step * per_step,
+            "lr": max(value for name, value in values.items() if name.startswith("train/learning_rate/")),
+            "train_nll": values["train/loss"],
+            "val_nll": None,
+            "grad_norm": values["train/gradient_norm"],
+            "tokens_per_s": values.get("usage/tokens_per_second"),
+        }
+        for step, values in sorted(found.items())
+        if "train/loss" in values
+    ]
+    if len(found) < job.steps or not rows:
+        raise DataError(
+            what=f"the spools of {directory.path} hold {len(found)} of {job.steps} steps, {len(rows)} with a loss",
+            why="a history with gaps cannot be compared with that of another arm",
+            fix=f"move {directory.path} away and run the stage again: {job.again}",
+        )
+    return rows, resumes
+
+
+def _record(job: WindowJob, directory: RunDirectory, body: Mapping[str, Any]) -> None:
+    """The validation loss, the data and the end into a spool of their own attempt."""
+    with Spool(directory.spool, directory.new_attempt()) as spool:
+        spool.metrics({"validation/loss": body["final"]["val_nll"]}, job.steps)
+        spool.dataset(job.tokens.name, job.tokens.digest, str(job.study.tokens / job.tokens.name), "training")
+        # What MLflow's table of runs is grouped by.
+        spool.tag("trackyard.arm", job.spec.parameters["arm"])
+        spool.status("finished")

@@ -1,0 +1,1 @@
+"""What is measured of an arm: perplexity, benchmarks, order, attacks."""

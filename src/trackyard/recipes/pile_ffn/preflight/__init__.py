@@ -1,0 +1,1 @@
+"""The ten checks of the study's models and data."""

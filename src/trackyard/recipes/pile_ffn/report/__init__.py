@@ -1,0 +1,1 @@
+"""From all results to one table, a report and figures."""

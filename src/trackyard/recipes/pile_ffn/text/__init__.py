@@ -1,0 +1,1 @@
+"""Text of the study: brought, chosen, tokenised once, read again."""
