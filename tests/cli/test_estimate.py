@@ -141,7 +141,7 @@ def test_a_whole_study(ask: Ask, profile: str, partition: str) -> None:
     assert text.rstrip().endswith("fits")
     found = json.loads(ask(*arguments, "--json").output)
     assert found["schema"] == "trackyard-pile-ffn-estimate/1"
-    assert (len(found["jobs"]), found["fits"]) == (73, True)
+    assert (len(found["jobs"]), found["fits"]) == (41, True)
     several = json.loads(ask(*arguments, "--gpus", "4", "--json").output)
     assert {job["gpus"] for job in several["jobs"] if job["stage"] == "train"} == {4}
 

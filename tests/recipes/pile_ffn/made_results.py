@@ -14,7 +14,7 @@ from trackyard.parameters import parse_parameters
 from trackyard.recipes.pile_ffn.cells import Cell
 from trackyard.recipes.pile_ffn.parameters import PileFfnParameters
 from trackyard.recipes.pile_ffn.report.gathering import MEASURED, declared
-from trackyard.recipes.pile_ffn.results import DOCUMENT, Data, Header, Model, write_result
+from trackyard.recipes.pile_ffn.results import Data, Header, Model, write_result
 from trackyard.recipes.pile_ffn.study import Study
 from trackyard.record.code import CodeIdentity
 from trackyard.record.identity import RunSpec
@@ -49,7 +49,7 @@ def made_study(root: Path, *, seeds: tuple[int, ...] = (42, 1337, 2024), **chang
         "seeds": list(seeds),
         "arms": list(ARMS),
         "degraded": list(DEGRADED),
-        "measured": [*ARMS, *(f"degraded_{variant}" for variant in DEGRADED)],
+        "measured": ["untouched", *ARMS, *(f"degraded_{variant}" for variant in DEGRADED)],
         "model": {"id": "tiny-gpt-neox", "made": {}},
         "training": {"learning_rates": dict.fromkeys(ARMS, 1e-3)},
     }
@@ -91,7 +91,7 @@ def write_one(study: Study, stage: str, name: str, cell: Cell, *, change: Change
             slice_digest=None if cell.seed is None else f"slice of seed {cell.seed}",
         ),
     )
-    write_result(study.artifacts / stage / name / DOCUMENT, stage, replace(made, **header), body)
+    write_result(study.document(stage, cell), stage, replace(made, **header), body)
 
 
 @cache

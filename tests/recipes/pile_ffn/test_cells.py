@@ -1,7 +1,7 @@
 import pytest
 
 from trackyard.errors import ConfigError
-from trackyard.recipes.pile_ffn.cells import Arm, Cell
+from trackyard.recipes.pile_ffn.cells import ALL, Arm, Cell
 
 
 @pytest.mark.parametrize(
@@ -29,3 +29,9 @@ def test_other_names_are_refused_with_those_that_exist(name: str):
 def test_a_cell_is_called_as_in_dvc_yaml():
     assert Cell(arm="nonneg_mlp_both", seed=42).name == "nonneg_mlp_both-42"
     assert Cell(arm="untouched", seed=None).name == "untouched"
+
+
+def test_a_cell_lies_in_a_folder_of_its_arm():
+    assert Cell(arm="nonneg_mlp_both", seed=42).path == "nonneg_mlp_both/42"
+    assert Cell(arm="untouched", seed=None).path == "untouched"
+    assert Cell(arm=ALL, seed=42).path == "42"

@@ -67,7 +67,7 @@ def test_wrong_parameters_are_refused(path: str, value: Any, told: str):
 def test_a_degraded_control_needs_the_arm_that_it_is_matched_to():
     found = values()
     found["arms"] = ["baseline", "nonneg_mlp_in"]
-    found["measured"] = [*found["arms"], "degraded_mlp_both"]
+    found["measured"] = ["untouched", *found["arms"], "degraded_mlp_both"]
     with pytest.raises(ConfigError, match="matched to nonneg_mlp_both, which is not among the arms"):
         parse_parameters(PileFfnParameters, found, where="params.yaml: pile_ffn")
 
@@ -75,22 +75,22 @@ def test_a_degraded_control_needs_the_arm_that_it_is_matched_to():
 def test_dvc_depends_on_the_sections_that_the_results_depend_on():
     examined = 0
     for name, stage in stages().items():
-        base = name.removesuffix("_untouched")
         listed = {one.removeprefix("pile_ffn.") for one in stage["params"]}
-        for result in RESULTS_OF.get(base, (base,)):
+        for result in RESULTS_OF.get(name, (name,)):
             if result in SECTIONS:
                 assert set(SECTIONS[result]) <= listed, name
                 examined += 1
-    assert examined == len(SECTIONS) + 5  # five results once more for untouched weights
+    assert examined == len(SECTIONS)
 
 
 def test_every_stage_of_dvc_yaml_is_a_stage_of_the_track_and_the_other_way_round():
-    assert {name.removesuffix("_untouched") for name in stages()} == set(STAGES)
+    assert set(stages()) == set(STAGES)
     for name, stage in stages().items():
         command = stage["cmd"].split()
-        assert command[:4] == ["trackyard", "run", "pile_ffn", name.removesuffix("_untouched")]
+        assert command[:4] == ["trackyard", "run", "pile_ffn", name]
         assert stage["wdir"] == "../.."
-        assert (len(command) == 5) is (STAGES[command[3]].about != "study")
+        assert (len(command) == 5) is (STAGES[name].about in ("cell", "variant", "arm"))
+        assert ("matrix" in stage) is (len(command) == 5)
 
 
 def test_the_shipped_study_has_every_kind_of_arm_at_two_seeds():
@@ -98,5 +98,5 @@ def test_the_shipped_study_has_every_kind_of_arm_at_two_seeds():
     assert len(parameters.seeds) == 2
     assert len(parameters.cells) == 1 + 2 * (6 + 1)
     kinds = {name.split("_")[0] for name in parameters.measured}
-    assert kinds == {"baseline", "nonneg", "signfrozen", "absinit", "degraded"}
+    assert kinds == {"untouched", "baseline", "nonneg", "signfrozen", "absinit", "degraded"}
     assert Path(ROOT / "profiles" / "mini.yaml").read_text() == (ROOT / "params.yaml").read_text()

@@ -56,7 +56,7 @@ def study(tmp_path: Path) -> Path:
 
 
 def write(directory: Path, name: str, found: Header, **changes) -> None:
-    write_result(directory / name / DOCUMENT, "train", found, body(**changes))
+    write_result(directory / (CELLS[name].path if name in CELLS else name) / DOCUMENT, "train", found, body(**changes))
 
 
 def test_a_whole_study(study: Path) -> None:
@@ -83,7 +83,7 @@ def test_numbers_as_keys_and_tuples_are_sealed_as_they_are_read(study: Path) -> 
 
 
 def test_an_altered_file(study: Path) -> None:
-    path = study / "baseline-s42" / DOCUMENT
+    path = study / "baseline" / "42" / DOCUMENT
     path.write_text(path.read_text().replace("3.25", "3.15"))
     with pytest.raises(DataError, match="was altered after it was written"):
         admitted(study, "train", CELLS)
@@ -97,15 +97,17 @@ def test_missing_cells_and_extra_directories(study: Path) -> None:
     shutil.rmtree(study / "untouched")
     with pytest.raises(DataError, match="lacks untouched"):
         admitted(study, "train", CELLS)
-    with pytest.raises(DataError, match="lacks baseline-s1337, "):
+    with pytest.raises(DataError, match="lacks baseline/1337, "):
         admitted(study / "nowhere", "train", CELLS)
 
 
 def test_a_result_copied_to_another_seed(study: Path) -> None:
-    shutil.copy(study / "baseline-s42" / DOCUMENT, study / "baseline-s1337" / DOCUMENT)
+    shutil.copy(study / "baseline" / "42" / DOCUMENT, study / "baseline" / "1337" / DOCUMENT)
     with pytest.raises(DataError, match=r"is of arm 'baseline' and seed 42") as caught:
         admitted(study, "train", CELLS)
-    assert caught.value.fix.startswith("run train of baseline-s1337 again: dvc repro -f ")
+    assert caught.value.fix.endswith(
+        "baseline/1337/result.json again, the result of train: dvc repro -f pipelines/pile_ffn/dvc.yaml"
+    )
 
 
 @pytest.mark.parametrize(

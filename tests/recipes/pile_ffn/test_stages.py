@@ -21,9 +21,9 @@ def test_every_stage_has_its_function(name: str):
         ("stage1", None, "no stage 'stage1' of track pile_ffn"),
         ("train", None, "none is given"),
         ("train", "untouched", "'untouched' is not one of them"),
-        ("degrade", "baseline-42", "degraded_mlp_both-42, degraded_mlp_both-1337; 'baseline-42'"),
-        ("attack", "baseline-43", "'baseline-43' is not one of them"),
-        ("transfer", "7", "42, 1337; '7'"),
+        ("degrade", "baseline", "mlp_both; 'baseline'"),
+        ("attack", "baseline-42", "absinit_mlp_both, degraded_mlp_both; 'baseline-42' is not one of them"),
+        ("transfer", "7", "the whole study; '7'"),
         ("fetch", "baseline-42", "the whole study; 'baseline-42'"),
     ],
 )

@@ -78,7 +78,7 @@ def values(family: Family = "gpt_neox", changes: Mapping[str, Any] | None = None
         "seeds": list(SEEDS),
         "arms": arms,
         "degraded": [second],
-        "measured": [*arms, f"degraded_{second}"],
+        "measured": ["untouched", *arms, f"degraded_{second}"],
         "model": {"id": f"tiny-{family}", "made": made},
         "data": {"held_out": {"attack_tokens": ATTACK_TOKENS}},
         "training": {

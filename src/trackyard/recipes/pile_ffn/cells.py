@@ -55,5 +55,12 @@ class Cell:
 
     @property
     def name(self) -> str:
-        """As in dvc.yaml and in the paths of results."""
+        """As people and dvc.yaml call it."""
         return self.arm if self.seed is None else f"{self.arm}-{self.seed}"
+
+    @property
+    def path(self) -> str:
+        """Below the folder of a stage."""
+        if self.arm == ALL:
+            return str(self.seed)
+        return self.arm if self.seed is None else f"{self.arm}/{self.seed}"

@@ -198,7 +198,7 @@ class PileFfnParameters(Parameters):
     degraded: tuple[str, ...]
     """Variants of which there is a control that is the baseline with noise, matched to the `nonneg` arm."""
     measured: tuple[str, ...]
-    """All arms once more, those of `degraded` at the end, because a DVC matrix cannot add two lists."""
+    """Untouched weights, all arms, and those of `degraded`: once more, because a DVC matrix cannot add lists."""
     model: ModelParameters
     data: DataParameters = DataParameters()
     training: TrainingParameters
@@ -216,8 +216,9 @@ class PileFfnParameters(Parameters):
         degraded = tuple(Arm.named(f"degraded_{variant}").name for variant in self.degraded)
         if not all(Arm.named(name).trained for name in self.arms):
             raise ValueError(f"arms={list(self.arms)} are those that are trained")
-        if self.measured != self.arms + degraded:
-            raise ValueError(f"measured={list(self.measured)} must be {list(self.arms + degraded)}")
+        expected = (UNTOUCHED, *self.arms, *degraded)
+        if self.measured != expected:
+            raise ValueError(f"measured={list(self.measured)} must be {list(expected)}")
         for names in (self.measured, self.seeds):
             if len(set(names)) != len(names) or not names:
                 raise ValueError(f"{list(names)} names one twice, or none")
@@ -244,6 +245,15 @@ class PileFfnParameters(Parameters):
     @property
     def degraded_cells(self) -> tuple[Cell, ...]:
         return tuple(Cell(arm=f"degraded_{variant}", seed=seed) for variant in self.degraded for seed in self.seeds)
+
+    @property
+    def seeded(self) -> tuple[str, ...]:
+        """Arms that are measured at every seed."""
+        return tuple(arm for arm in self.measured if arm != UNTOUCHED)
+
+    def cells_of(self, arm: str) -> tuple[Cell, ...]:
+        """Of one arm that is measured."""
+        return tuple(cell for cell in self.cells.values() if cell.arm == arm)
 
     @property
     def cells(self) -> dict[str, Cell]:

@@ -100,16 +100,16 @@ def read_result(path: Path, stage: str) -> Result:
 def admitted(
     directory: Path, stage: str, cells: Mapping[str, Cell], *, alike: tuple[str, ...] = ()
 ) -> dict[str, Result]:
-    """The results of one stage for every declared cell, from <directory>/<cell>/result.json.
+    """The results of one stage for every declared cell, from <directory>/<arm>/<seed>/result.json.
 
     alike: keys of the body that all arms of a seed share, as the tokens they were trained on. DataError for missing
     cells and directories that are no cell; for altered files, a file of another cell, mixed specifications, arms of a
     seed on other text or with other inputs, and seeds that share their text.
     """
-    found = {path.name for path in directory.iterdir() if path.is_dir()} if directory.is_dir() else set()
+    found, declared = _folders(directory), {cell.path for cell in cells.values()}
     for what, names, fix in (
-        ("lacks", sorted(cells.keys() - found), "run the stage for them: dvc repro pipelines/pile_ffn/dvc.yaml"),
-        ("holds, beside the declared cells,", sorted(found - cells.keys()), "remove those directories"),
+        ("lacks", sorted(declared - found), "run the stage for them: dvc repro pipelines/pile_ffn/dvc.yaml"),
+        ("holds, beside the declared cells,", sorted(found - declared), "remove those directories"),
     ):
         if names:
             raise DataError(
@@ -117,17 +117,27 @@ def admitted(
                 why="the table is over the cells that params.yaml declares, all of them and no other",
                 fix=fix,
             )
-    results = {name: read_result(directory / name / DOCUMENT, stage) for name in sorted(cells)}
+    results = {name: read_result(directory / cells[name].path / DOCUMENT, stage) for name in sorted(cells)}
     for name, cell in cells.items():
         header = results[name].header
         if (header.arm, header.seed) != (cell.arm, cell.seed):
+            path = directory / cell.path / DOCUMENT
             raise DataError(
-                what=f"{directory / name / DOCUMENT} is of arm {header.arm!r} and seed {header.seed}",
+                what=f"{path} is of arm {header.arm!r} and seed {header.seed}",
                 why=f"the cell is arm {cell.arm!r} and seed {cell.seed}: a result was copied",
-                fix=_again(stage, directory / name / DOCUMENT),
+                fix=_again(stage, path),
             )
     _refuse_mixtures(results, alike)
     return results
+
+
+def _folders(directory: Path) -> set[str]:
+    """Of arms without seeds, and of every seed of the others."""
+    found = set()
+    for path in directory.iterdir() if directory.is_dir() else ():
+        inner = [one for one in path.iterdir() if one.is_dir()] if path.is_dir() else []
+        found |= {f"{path.name}/{one.name}" for one in inner} or ({path.name} if path.is_dir() else set())
+    return found
 
 
 def _refuse_mixtures(results: Mapping[str, Result], alike: tuple[str, ...]) -> None:
@@ -156,4 +166,4 @@ def _schema(stage: str) -> str:
 
 
 def _again(stage: str, path: Path) -> str:
-    return f"run {stage} of {path.parent.name} again: dvc repro -f pipelines/pile_ffn/dvc.yaml"
+    return f"make {path} again, the result of {stage}: dvc repro -f pipelines/pile_ffn/dvc.yaml"

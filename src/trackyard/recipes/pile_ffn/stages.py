@@ -5,8 +5,9 @@ Source: pile-ffn spec section 11.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from importlib import import_module
 from pathlib import Path
 from typing import Any, Literal
@@ -17,12 +18,15 @@ from trackyard.recipes.pile_ffn.parameters import PileFfnParameters
 from trackyard.recipes.pile_ffn.study import TRACK, Study
 
 Say = Callable[[str], None]
-About = Literal["study", "trained", "degraded", "measured", "seed"]
+About = Literal["study", "cell", "variant", "arm", "seeds"]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Stage:
-    """Where a stage is, and what it is about. trains: it runs on several ranks, and reads the parameter file again."""
+    """Where a stage is, and what it is about: cells of an arm or variant, and seeds, are done side by side.
+
+    trains: it runs on several ranks, and reads the parameter file again.
+    """
 
     module: str
     function: str
@@ -36,11 +40,11 @@ STAGES: Mapping[str, Stage] = {
     "tokenize": Stage(module="text.tokenizing", function="tokenize"),
     "untouched": Stage(module="arms.start", function="untouched", trains=True),
     "init": Stage(module="arms.declaring", function="init"),
-    "train": Stage(module="arms.training", function="train", about="trained", trains=True),
-    "degrade": Stage(module="arms.degrading", function="degrade", about="degraded"),
-    "evaluate": Stage(module="measures.evaluating", function="evaluate", about="measured"),
-    "attack": Stage(module="measures.attacking", function="attack", about="measured"),
-    "transfer": Stage(module="measures.transferring", function="transfer", about="seed"),
+    "train": Stage(module="arms.training", function="train", about="cell", trains=True),
+    "degrade": Stage(module="arms.degrading", function="degrade", about="variant"),
+    "evaluate": Stage(module="measures.evaluating", function="evaluate", about="arm"),
+    "attack": Stage(module="measures.attacking", function="attack", about="arm"),
+    "transfer": Stage(module="measures.transferring", function="transfer", about="seeds"),
     "aggregate": Stage(module="report.aggregating", function="aggregate"),
 }
 
@@ -54,31 +58,43 @@ def run_stage(study: Study, name: str, item: str | None, *, parameter_file: Path
             why=f"it has {', '.join(STAGES)}",
             fix="dvc repro pipelines/pile_ffn/dvc.yaml",
         )
-    arguments: list[Any] = [study, *_about(study.parameters, name, stage.about, item)]
+    about = _about(study.parameters, name, stage.about, item)
     function = getattr(import_module(f"trackyard.recipes.pile_ffn.{stage.module}"), stage.function)
-    if stage.trains:
-        function(*arguments, say, parameter_file)
+    if stage.about == "study":
+        arguments: tuple[Any, ...] = (study, say)
+    elif stage.about == "cell":
+        arguments = (study, about[0], say)
     else:
-        function(*arguments, say)
+        from trackyard.recipes.pile_ffn.measures.exports import load_class
+        from trackyard.recipes.pile_ffn.side_by_side import places, side_by_side
+
+        load_class(study)
+        work = partial(_one, function, study, say)
+        side_by_side(work, about, places(study.parameters.engine.threads))
+        return
+    function(*arguments, *((parameter_file,) if stage.trains else ()))
 
 
-def _about(parameters: PileFfnParameters, stage: str, about: About, item: str | None) -> list[Any]:
-    """The cell or seed of that name, if the stage has one."""
-    choices: dict[str, Any] = {}
-    if about == "seed":
-        choices = {str(seed): seed for seed in parameters.seeds}
-    elif about != "study":
-        cells: tuple[Cell, ...] = {
-            "trained": parameters.trained_cells,
-            "degraded": parameters.degraded_cells,
-            "measured": tuple(parameters.cells.values()),
-        }[about]
-        choices = {cell.name: cell for cell in cells}
+def _one(function: Callable[..., None], study: Study, say: Say, item: Cell | int) -> None:
+    function(study, item, say)
+
+
+def _about(parameters: PileFfnParameters, stage: str, about: About, item: str | None) -> Sequence[Any]:
+    """The cells or seeds that the stage is about."""
+    if about == "seeds" and item is None:
+        return parameters.seeds
+    choices: dict[str, Sequence[Cell]] = {}
+    if about == "cell":
+        choices = {cell.name: (cell,) for cell in parameters.trained_cells}
+    elif about == "variant":
+        choices = {variant: parameters.cells_of(f"degraded_{variant}") for variant in parameters.degraded}
+    elif about == "arm":
+        choices = {arm: parameters.cells_of(arm) for arm in parameters.measured}
     if (item is None) is not (not choices) or (item is not None and item not in choices):
         given = "none is given" if item is None else f"{item!r} is not one of them"
         raise ConfigError(
             what=f"{stage} is about {', '.join(choices) or 'the whole study'}; {given}",
-            why="cells and seeds are those of pile_ffn in params.yaml",
+            why="arms, variants and seeds are those of pile_ffn in params.yaml",
             fix=f"trackyard run {TRACK} {stage} {next(iter(choices), '')}".strip(),
         )
-    return [] if item is None else [choices[item]]
+    return choices[item] if item is not None else ()

@@ -55,11 +55,11 @@ class Study:
 
     def export(self, cell: Cell) -> Path:
         """fp32/ and bf16/, each a folder that the stock class loads, and result.json."""
-        return self.artifacts / "export" / cell.name
+        return self.artifacts / "export" / cell.path
 
     def place(self, stage: str, cell: Cell) -> Path:
         """Folder of a stage's result.json."""
-        return self.artifacts / stage / cell.name
+        return self.artifacts / stage / cell.path
 
     def replicate(self, cell: Cell) -> int:
         """Number of the training file of a cell."""

@@ -46,9 +46,9 @@ def test_jobs_are_the_stages_of_the_pipeline(profile: str) -> None:
     assert sorted(named(profile)) == sorted(set(expected) - {"estimate"})
 
 
-def test_the_default_study_is_73_jobs() -> None:
+def test_the_default_study_is_41_jobs() -> None:
     found = named("pythia-1.4b")
-    assert len(found) == len(set(found)) == 4 + 18 + 3 + 22 + 22 + 3 + 1
+    assert len(found) == len(set(found)) == 4 + 18 + 1 + 8 + 8 + 1 + 1
     assert found[0] == "fetch"
     assert found[-1] == "aggregate"
 

@@ -25,7 +25,11 @@ def study(tmp_path: Path) -> Study:
     """Untouched weights and two arms, attacked."""
     arms = ARMS[1:]
     made = tiny_study(
-        tmp_path, arms=arms, degraded=[], measured=arms, training={"learning_rates": dict.fromkeys(arms, 1e-3)}
+        tmp_path,
+        arms=arms,
+        degraded=[],
+        measured=["untouched", *arms],
+        training={"learning_rates": dict.fromkeys(arms, 1e-3)},
     )
     for number, cell in enumerate(CELLS.values()):
         if cell.seed is not None:
@@ -69,6 +73,6 @@ def test_exports_that_were_exchanged_are_noticed(study: Study) -> None:
 
 def test_a_missing_attack_is_refused_before_any_model_is_loaded(study: Study) -> None:
     study.document(HOTFLIP, CELLS["baseline"]).unlink()
-    with pytest.raises(DataError, match=r"attack_hotflip/baseline-42/result\.json does not exist") as refused:
+    with pytest.raises(DataError, match=r"attack_hotflip/baseline/42/result\.json does not exist") as refused:
         transfer(study, SEED, print)
-    assert refused.value.fix.endswith(":attack@baseline-42")
+    assert refused.value.fix.endswith(":attack@baseline")

@@ -81,7 +81,7 @@ def test_a_refused_study_puts_nothing_out(done: tuple[Study, list[str]], tmp_pat
     whole, _ = done
     shutil.copytree(whole.artifacts, tmp_path / "artifacts" / "pile_ffn", ignore=shutil.ignore_patterns("results"))
     study = made_study(tmp_path, seeds=(42, 1337))
-    shutil.rmtree(study.artifacts / "attack_uat" / "baseline-42")
-    with pytest.raises(DataError, match="attack_uat lacks baseline-42"):
+    shutil.rmtree(study.artifacts / "attack_uat" / "baseline" / "42")
+    with pytest.raises(DataError, match="attack_uat lacks baseline/42"):
         aggregate(study, lambda line: None)
     assert not (study.artifacts / "results").exists()

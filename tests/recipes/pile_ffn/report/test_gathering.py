@@ -11,7 +11,7 @@ from trackyard.errors import DataError
 from trackyard.evaluate.copies import CopiedResult
 from trackyard.recipes.pile_ffn.cells import Cell
 from trackyard.recipes.pile_ffn.report.gathering import MEASURED, declared, gather, without_noise
-from trackyard.recipes.pile_ffn.results import DOCUMENT, Data, read_result, write_result
+from trackyard.recipes.pile_ffn.results import Data, read_result, write_result
 from trackyard.recipes.pile_ffn.study import Study
 
 BOTH = Cell(arm="nonneg_mlp_both", seed=42)
@@ -34,8 +34,9 @@ def study(whole: Study, tmp_path: Path) -> Study:
 
 def copy_body(study: Study, stage: str, source: str, target: str, keys: tuple[str, ...]) -> None:
     """A result that kept its header and took the numbers of another."""
-    path = study.artifacts / stage / target / DOCUMENT
-    mine, theirs = read_result(path, stage), read_result(study.artifacts / stage / source / DOCUMENT, stage)
+    cells = declared(study)[stage]
+    path = study.document(stage, cells[target])
+    mine, theirs = read_result(path, stage), read_result(study.document(stage, cells[source]), stage)
     write_result(path, stage, mine.header, {**mine.body, **{key: theirs.body[key] for key in keys}})
 
 
@@ -53,28 +54,27 @@ def test_a_whole_study_passes_and_says_how_much_it_examined(whole: Study) -> Non
 @pytest.mark.parametrize("stage", STAGES)
 def test_a_missing_cell_and_one_too_many(study: Study, stage: str) -> None:
     directory = study.artifacts / stage
-    name = sorted(declared(study)[stage])[-1]
-    (directory / name).rename(directory / "baseline-2024")
-    (directory / "baseline-2024" / DOCUMENT).with_name("kept").write_text("")
+    name = sorted(cell.path for cell in declared(study)[stage].values())[-1]
+    (directory / name).rename(directory / "stray")
     with pytest.raises(DataError, match=f"{stage} lacks {name}"):
         gather(study)
-    shutil.copytree(directory / "baseline-2024", directory / name)
-    with pytest.raises(DataError, match=f"{stage} holds, beside the declared cells, baseline-2024"):
+    shutil.copytree(directory / "stray", directory / name)
+    with pytest.raises(DataError, match=f"{stage} holds, beside the declared cells, stray"):
         gather(study)
-    shutil.rmtree(directory / "baseline-2024")
+    shutil.rmtree(directory / "stray")
     gather(study)
 
 
 def altered(study: Study) -> None:
-    path = study.artifacts / "attack_uat" / BOTH.name / DOCUMENT
+    path = study.document("attack_uat", BOTH)
     document = json.loads(path.read_text())
     document["body"]["attacks"]["uat"]["mean_delta_nats"] -= 0.05
     path.write_text(json.dumps(document))
 
 
 def of_another_cell(study: Study) -> None:
-    source = study.artifacts / "eval_bench" / "baseline-42" / DOCUMENT
-    shutil.copy(source, study.artifacts / "eval_bench" / BOTH.name / DOCUMENT)
+    source = study.document("eval_bench", Cell(arm="baseline", seed=42))
+    shutil.copy(source, study.document("eval_bench", BOTH))
 
 
 def mixed_specifications(study: Study) -> None:
@@ -96,9 +96,9 @@ def no_export(study: Study) -> None:
 
 def weights_not_named(study: Study) -> None:
     other = study.export(Cell(arm="baseline", seed=42)) / "fp32"
-    path = study.artifacts / "attack_uat" / BOTH.name / DOCUMENT
+    path = study.document("attack_uat", BOTH)
     found = read_result(path, "attack_uat")
-    baseline = read_result(study.artifacts / "attack_uat" / "baseline-42" / DOCUMENT, "attack_uat")
+    baseline = read_result(study.document("attack_uat", Cell(arm="baseline", seed=42)), "attack_uat")
     assert (other / "model.safetensors").is_file()
     write_result(path, "attack_uat", replace(found.header, inputs=baseline.header.inputs), found.body)
 
@@ -157,8 +157,8 @@ REFUSALS: list[tuple[Callable[[Study], None], type[DataError], str]] = [
     (of_another_cell, DataError, "is of arm 'baseline' and seed 42"),
     (mixed_specifications, DataError, "spec_digest of the study"),
     (outdated, DataError, "params.yaml gives"),
-    (other_export, DataError, "nonneg_mlp_both-42/fp32/model.safetensors is .* read "),
-    (no_export, DataError, "nonneg_mlp_both-42/fp32/model.safetensors is absent"),
+    (other_export, DataError, "nonneg_mlp_both/42/fp32/model.safetensors is .* read "),
+    (no_export, DataError, "nonneg_mlp_both/42/fp32/model.safetensors is absent"),
     (weights_not_named, DataError, "names no weights of nonneg_mlp_both-42"),
     (other_slice_within_a_stage, DataError, "slice_digest of seed 42"),
     (other_slice_between_stages, DataError, "has slice_digest another"),
@@ -185,7 +185,7 @@ def test_what_may_not_stand_in_one_table(
 
 
 def test_a_few_equal_numbers_are_no_copy(study: Study) -> None:
-    theirs = read_result(study.artifacts / "eval_ppl" / "baseline-42" / DOCUMENT, "eval_ppl").body["documents"]
+    theirs = read_result(study.document("eval_ppl", Cell(arm="baseline", seed=42)), "eval_ppl").body["documents"]
 
     def equal(stage: str, name: str, body: dict) -> None:
         body["documents"][:3] = theirs[:3]

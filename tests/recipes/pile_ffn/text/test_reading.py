@@ -69,6 +69,7 @@ def test_real_text_is_read_whole() -> None:
         ("a.parquet", b"PAR1 and no more", r"a\.parquet, row 0: ArrowInvalid"),
         ("a.txt", b"good\n\xff", r"a\.txt, row 0: UnicodeDecodeError"),
     ],
+    ids=("cut", "spoilt", "not compressed", "parquet", "no UTF-8"),
 )
 def test_what_is_damaged_is_named_with_its_row(tmp_path: Path, name: str, data: bytes, said: str) -> None:
     (tmp_path / name).write_bytes(data)

@@ -80,5 +80,5 @@ def _require_written(study: Study, cell: Cell, model: Any) -> None:
             raise DataError(
                 what=f"{name} in the export of {cell.name} is not the weight that was matched",
                 why="the control that is measured would not be the one that is as bad as the non-negative arm",
-                fix=f"dvc repro -f pipelines/pile_ffn/dvc.yaml:{STAGE}@{cell.name.removeprefix('degraded_')}",
+                fix=f"dvc repro -f pipelines/pile_ffn/dvc.yaml:{STAGE}@{Arm.named(cell.arm).variant}",
             )

@@ -199,15 +199,20 @@ def _parts(step: Step, parameters: PileFfnParameters, size: Size, machine: Machi
         case "train":
             return [exported, *scored(validation(parameters))]
         case "degrade":
-            return [exported + sum(scored(matching(parameters)))]
+            return [exported + sum(scored(matching(parameters)))] * len(parameters.seeds)
         case "evaluate":
-            return scored(perplexity(parameters), benchmarks(parameters), probes())
+            return scored(perplexity(parameters), benchmarks(parameters), probes()) * _seeds(step, parameters)
         case "attack":
-            return scored(trigger_attack(parameters), flip_attacks(parameters))
+            return scored(trigger_attack(parameters), flip_attacks(parameters)) * _seeds(step, parameters)
         case "transfer":
-            return scored(replays(parameters))
+            return scored(replays(parameters)) * len(parameters.seeds)
         case _:
             return [0.0]
+
+
+def _seeds(step: Step, parameters: PileFfnParameters) -> int:
+    """Of the arm that a job is about: one after the other on its GPU."""
+    return 0 if step.item is None else len(parameters.cells_of(step.item))
 
 
 def estimate(study: Study, say: Callable[[str], None]) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from trackyard.recipes.pile_ffn.cells import BASELINE, UNTOUCHED, Arm
+from trackyard.recipes.pile_ffn.cells import BASELINE, UNTOUCHED
 from trackyard.recipes.pile_ffn.parameters import PileFfnParameters
 
 
@@ -57,22 +57,19 @@ def chain(parameters: PileFfnParameters) -> list[Step]:
     for cell in parameters.trained_cells:
         found.append(Step("train", cell.name, ("tokenize", start, "init")))
         exporter[cell.name] = f"train@{cell.name}"
-    for cell in parameters.degraded_cells:
-        variant = Arm.named(cell.arm).variant
-        before = tuple(f"train@{arm}-{cell.seed}" for arm in (BASELINE, f"nonneg_{variant}"))
-        # The matrix of this stage is over variants.
-        found.append(Step("degrade", f"{variant}-{cell.seed}", ("tokenize", *before)))
-        exporter[cell.name] = f"degrade@{variant}-{cell.seed}"
+    for variant in parameters.degraded:
+        before = [f"train@{arm}-{seed}" for arm in (BASELINE, f"nonneg_{variant}") for seed in parameters.seeds]
+        found.append(Step("degrade", variant, ("tokenize", *before)))
+        exporter |= {cell.name: f"degrade@{variant}" for cell in parameters.cells_of(f"degraded_{variant}")}
     for stage in ("evaluate", "attack"):
-        found += [Step(stage, name, ("tokenize", exporter[name])) for name in parameters.cells]
-    attacks = tuple(_name("attack", name) for name in parameters.cells)
-    found += [Step("transfer", str(seed), attacks) for seed in parameters.seeds]
+        for arm in parameters.measured:
+            exports = dict.fromkeys(exporter[cell.name] for cell in parameters.cells_of(arm))
+            found.append(Step(stage, arm, ("tokenize", *exports)))
+    found.append(Step("transfer", None, tuple(_name("attack", arm) for arm in parameters.measured)))
     return [*found, Step("aggregate", None, tuple(_name(step.stage, step.item) for step in found[3:]))]
 
 
 def _name(stage: str, item: str | None) -> str:
-    if item == UNTOUCHED:
-        return f"{stage}_{UNTOUCHED}"
     return stage if item is None else f"{stage}@{item}"
 
 

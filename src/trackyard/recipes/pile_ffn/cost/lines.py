@@ -44,7 +44,7 @@ def summary(found: StudyEstimate) -> list[str]:
 
 def title(found: StudyEstimate) -> str:
     parameters, machine, training = found.parameters, found.machine, found.parameters.training
-    arms, seeds = len(parameters.measured), len(parameters.seeds)
+    arms, seeds = len(parameters.seeded), len(parameters.seeds)
     where = f"{machine.site.name}/{machine.partition_name}, {machine.device.name}"
     return (
         f"{parameters.model.id}: {arms} arms x {seeds} seeds and the untouched model, "
@@ -168,7 +168,7 @@ def to_json(found: StudyEstimate) -> dict[str, Any]:
     parameters, machine = found.parameters, found.machine
     return {
         "model": parameters.model.id,
-        "arms": list(parameters.measured),
+        "arms": list(parameters.seeded),
         "seeds": list(parameters.seeds),
         "site": machine.site.name,
         "partition": machine.partition_name,

@@ -139,7 +139,7 @@ def flip_attacks(parameters: PileFfnParameters) -> Passes:
 
 def replays(parameters: PileFfnParameters) -> Passes:
     """Every crafted set of a seed on every arm, forward only: its trigger and its greedy flips."""
-    arms = 1 + len(parameters.measured)
+    arms = len(parameters.measured)
     length = parameters.data.held_out.attack_tokens
     return Passes(length=length, exact=arms**2 * 2 * _crafted(parameters.attacks.allowed) * length)
 

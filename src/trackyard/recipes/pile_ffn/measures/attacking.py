@@ -76,11 +76,6 @@ def search_dtype() -> torch.dtype:
     return torch.bfloat16 if device().type == "cuda" else torch.float32
 
 
-def attack_seed(study: Study, cell: Cell) -> int:
-    """Of the draws of a cell: its own, so that all arms of a seed get the same; the first one for untouched weights."""
-    return study.parameters.seeds[0] if cell.seed is None else cell.seed
-
-
 @dataclass(frozen=True)
 class _Attacker:
     """A cell under attack; its model is loaded when the first attack needs it, and once."""
@@ -98,7 +93,7 @@ class _Attacker:
 
     @property
     def seed(self) -> int:
-        return attack_seed(self.study, self.cell)
+        return self.study.draws(self.cell)
 
     def triggers(self, opt: TokenSet, report: TokenSet) -> dict[str, Any]:
         """Body of `attack_uat`: searched on one set, reported on the other."""

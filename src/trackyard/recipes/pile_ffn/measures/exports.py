@@ -9,13 +9,14 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from transformers import AutoModelForCausalLM
+import transformers
+from transformers import AutoConfig, AutoModelForCausalLM
 from transformers.utils.logging import disable_progress_bar
 
 from trackyard.digest import digest_file
 from trackyard.errors import DataError
 from trackyard.models.nonneg_export import EXACT
-from trackyard.recipes.pile_ffn.cells import Cell
+from trackyard.recipes.pile_ffn.cells import UNTOUCHED, Arm, Cell
 from trackyard.recipes.pile_ffn.study import Study
 
 PRECISION = {"scoring": "fp32", "tf32": "off"}
@@ -48,6 +49,15 @@ def load_exact(study: Study, cell: Cell) -> Any:
     return model.to(device()).eval()
 
 
+def load_class(study: Study) -> None:
+    """Import the stock class of the study's model, so that processes that are forked after it need not."""
+    folder = study.export(Cell(arm=UNTOUCHED, seed=None)) / EXACT
+    _files(study, Cell(arm=UNTOUCHED, seed=None))
+    config = AutoConfig.from_pretrained(folder, local_files_only=True)
+    for name in config.architectures:
+        getattr(transformers, name)
+
+
 def _files(study: Study, cell: Cell) -> list[Path]:
     folder = study.export(cell) / EXACT
     paths = sorted(path for path in folder.glob("*") if path.suffix in (".safetensors", ".json"))
@@ -62,5 +72,7 @@ def _files(study: Study, cell: Cell) -> list[Path]:
 
 def _maker(cell: Cell) -> str:
     """The stage that exports a cell."""
-    stage = "degrade" if cell.arm.startswith("degraded") else "train"
-    return cell.name if cell.seed is None else f"{stage}@{cell.name}"
+    arm = Arm.named(cell.arm)
+    if arm.kind == "degraded":
+        return f"degrade@{arm.variant}"
+    return cell.name if cell.seed is None else f"train@{cell.name}"

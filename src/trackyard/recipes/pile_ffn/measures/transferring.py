@@ -22,7 +22,7 @@ from trackyard.evaluate.attacks.transfer import transfer as replay
 from trackyard.recipes.pile_ffn.cells import ALL, BASELINE, UNTOUCHED, Cell
 from trackyard.recipes.pile_ffn.measures.attacking import HOTFLIP, UAT, bootstrap_generator, documents, scorer
 from trackyard.recipes.pile_ffn.measures.exports import PRECISION, device, export_inputs
-from trackyard.recipes.pile_ffn.results import DOCUMENT, read_result, write_result
+from trackyard.recipes.pile_ffn.results import read_result, write_result
 from trackyard.recipes.pile_ffn.study import Study
 from trackyard.recipes.pile_ffn.text.token_sets import open_set, slice_digest
 
@@ -40,7 +40,7 @@ def transfer(study: Study, seed: int, say: Callable[[str], None]) -> None:
     """
     started = time.monotonic()
     cells = {UNTOUCHED: Cell(arm=UNTOUCHED, seed=None)}
-    cells |= {arm: Cell(arm=arm, seed=seed) for arm in study.parameters.measured}
+    cells |= {arm: Cell(arm=arm, seed=seed) for arm in study.parameters.seeded}
     sets = [open_set(study, name) for name in ("uat_eval", "flip")]
     inputs = {path: digest for tokens in sets for path, digest in tokens.inputs(study).items()}
     for cell in cells.values():
@@ -62,7 +62,7 @@ def transfer(study: Study, seed: int, say: Callable[[str], None]) -> None:
         device=device().type,
         wall_s=time.monotonic() - started,
     )
-    target = study.artifacts / STAGE / str(seed) / DOCUMENT
+    target = study.document(STAGE, Cell(arm=ALL, seed=seed))
     target.parent.mkdir(parents=True, exist_ok=True)
     write_result(target, STAGE, replace(header, arm=ALL, variant=None), _body(found, seed))
     say(
@@ -132,4 +132,4 @@ def _body(found: Transfer, seed: int) -> dict[str, Any]:
 
 def _maker(cell: Cell) -> str:
     """The stage that attacks a cell."""
-    return f"attack_{cell.name}" if cell.seed is None else f"attack@{cell.name}"
+    return f"attack@{cell.arm}"

@@ -13,12 +13,12 @@ from trackyard.evaluate.comparison import Comparison
 from trackyard.recipes.pile_ffn.cells import ALL, UNTOUCHED, Cell
 from trackyard.recipes.pile_ffn.report.claims import TAU, claims, flags, pairs
 from trackyard.recipes.pile_ffn.report.figures import draw_figures
-from trackyard.recipes.pile_ffn.report.gathering import Gathered, gather
+from trackyard.recipes.pile_ffn.report.gathering import Gathered, declared, gather
 from trackyard.recipes.pile_ffn.report.grids import Transfers
 from trackyard.recipes.pile_ffn.report.metrics import record_metrics
 from trackyard.recipes.pile_ffn.report.table import tabulate, transfers
 from trackyard.recipes.pile_ffn.report.writing import report, spoken
-from trackyard.recipes.pile_ffn.results import DOCUMENT, Header, write_result
+from trackyard.recipes.pile_ffn.results import Header, write_result
 from trackyard.recipes.pile_ffn.study import Study
 
 STAGE = "aggregate"
@@ -66,7 +66,7 @@ def _header(study: Study, gathered: Gathered, wall_s: float) -> Header:
         path.relative_to(study.root).as_posix(): digest_file(path)
         for stage, found in gathered.results.items()
         for name in found
-        for path in [study.artifacts / stage / name / DOCUMENT]
+        for path in [study.document(stage, declared(study)[stage][name])]
     }
     header = study.header(
         STAGE,

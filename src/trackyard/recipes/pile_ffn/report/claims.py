@@ -70,8 +70,8 @@ def pairs(gathered: Gathered, parameters: PileFfnParameters, *, resamples: int =
     """
     found: list[Comparison] = []
     for seed in parameters.seeds:
-        arms = {arm: Cell(arm=arm, seed=seed).name for arm in parameters.measured}
-        families = [(BASELINE, list(parameters.measured))]
+        arms = {arm: Cell(arm=arm, seed=seed).name for arm in parameters.seeded}
+        families = [(BASELINE, list(parameters.seeded))]
         families += [
             (f"degraded_{variant}", [f"nonneg_{variant}", f"degraded_{variant}"]) for variant in parameters.degraded
         ]
