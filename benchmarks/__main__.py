@@ -15,6 +15,7 @@ NAMES = (
     "shard_read",
     "image_loader",
     "token_loader",
+    "tokenize_text",
     "pack",
     "mixture",
     "resume",
@@ -28,7 +29,8 @@ NAMES = (
     "attack_speed",
     "full_plan",
 )
-"""In the order of the performance spec, section 10.2. `verify` and `url_ingest` take longer and go by their names."""
+"""In the order of the performance spec, section 10.2. `verify`, `url_ingest` and `text_stream` take longer and go by their
+names."""
 
 
 def main(names: list[str]) -> int:
