@@ -29,8 +29,8 @@ NAMES = (
     "attack_speed",
     "full_plan",
 )
-"""In the order of the performance spec, section 10.2. `verify`, `url_ingest` and `text_stream` take longer and go by their
-names."""
+"""In the order of the performance spec, section 10.2. `verify`, `url_ingest` and `text_stream` take longer and go by
+their names."""
 
 
 def main(names: list[str]) -> int:

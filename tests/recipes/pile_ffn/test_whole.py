@@ -95,7 +95,7 @@ def study_of(root: Path, family: Family) -> Study:
         {
             "data": {
                 "source": real_source() if family == "gpt_neox" else {"kind": "mini"},
-                "mini": {"train_files": 3, "train_documents": 90, "held_out_documents": 80},
+                "mini": {"train_files": 3, "train_documents": 140, "held_out_documents": 80},
                 "held_out": {
                     "val_tokens": 4_000, "test_predicted": 12_000, "uat_opt": 4, "uat_eval": 4, "flip": 4,
                     "attack_tokens": 64,

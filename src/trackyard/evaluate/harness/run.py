@@ -17,11 +17,19 @@ from trackyard.evaluate.harness.definitions import DEFINITIONS, load_tasks
 from trackyard.evaluate.harness.items import Items
 from trackyard.evaluate.harness.outcome import Figure, Outcome, Sample, TaskOutcome
 from trackyard.evaluate.harness.surroundings import alone
+from trackyard.imports import import_heavy
 
 RESAMPLES = 1_000
 """Of the standard error of a perplexity; those of means have a closed form."""
 FILTER = "none"
 """Name of the filter that keeps every answer as it is, in the keys of the harness."""
+
+
+def import_harness() -> None:
+    """Import all that a run takes. A process that forks does it before, and early: none of its forks does it again."""
+    import_heavy("datasets.config", "transformers.modeling_utils")
+    with alone():
+        import_heavy("lm_eval.evaluator", "lm_eval.models.huggingface")
 
 
 def run_on_export(

@@ -272,23 +272,24 @@ class PileFfnParameters(Parameters):
 
 
 _TOKENS = ("seeds", "model", "data", "training")
-_TRAINED = (*_TOKENS, "guard")
+_ARMS = (*_TOKENS, "arms", "guard")
 SECTIONS: dict[str, tuple[str, ...]] = {
     "fetch": ("seeds", "model", "data"),
     "tokenize": _TOKENS,
-    "untouched": _TRAINED,
-    "init": (*_TOKENS, "arms"),
-    "train": _TRAINED,
-    "degrade": (*_TRAINED, "perplexity"),
-    "eval_ppl": (*_TRAINED, "perplexity"),
-    "eval_bench": (*_TRAINED, "benchmarks"),
-    "probe_order": (*_TRAINED, "probes"),
-    "attack_uat": (*_TRAINED, "attacks"),
-    "attack_hotflip": (*_TRAINED, "attacks"),
-    "attack_transfer": (*_TRAINED, "attacks", "measured"),
-    "aggregate": (*_TRAINED, "arms", "degraded", "perplexity", "benchmarks", "attacks", "probes"),
+    "untouched": (*_TOKENS, "guard"),
+    "init": _ARMS,
+    "train": _ARMS,
+    "degrade": _TOKENS,
+    "eval_ppl": (*_TOKENS, "perplexity"),
+    "eval_bench": (*_TOKENS, "benchmarks"),
+    "probe_order": (*_TOKENS, "probes"),
+    "attack_uat": (*_TOKENS, "attacks"),
+    "attack_hotflip": (*_TOKENS, "attacks"),
+    "attack_transfer": (*_TOKENS, "attacks", "measured"),
+    "aggregate": (*_ARMS, "degraded", "perplexity", "benchmarks", "attacks", "probes"),
 }
-"""Sections of pile_ffn that each result depends on; dvc.yaml names the same ones."""
+"""Sections of pile_ffn that each result states. dvc.yaml names for a stage those that none of its inputs states already:
+DVC reads the parameter file once for every stage that names one."""
 
 
 def load_pile_ffn(path: Path, *, base: str | None = None) -> PileFfnParameters:

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from trackyard.errors import ConfigError
+from trackyard.imports import import_heavy
 from trackyard.recipes.pile_ffn.cells import Cell
 from trackyard.recipes.pile_ffn.parameters import PileFfnParameters
 from trackyard.recipes.pile_ffn.study import TRACK, Study
@@ -25,13 +26,15 @@ About = Literal["study", "cell", "variant", "arm", "seeds"]
 class Stage:
     """Where a stage is, and what it is about: cells of an arm or variant, and seeds, are done side by side.
 
-    trains: it runs on several ranks, and reads the parameter file again.
+    trains: it runs on several ranks, and reads the parameter file again. imports: module of this track whose
+    `import_ahead` imports what all processes of the stage need, before they are forked.
     """
 
     module: str
     function: str
     about: About = "study"
     trains: bool = False
+    imports: str = "measures.exports"
 
 
 STAGES: Mapping[str, Stage] = {
@@ -42,7 +45,7 @@ STAGES: Mapping[str, Stage] = {
     "init": Stage(module="arms.declaring", function="init"),
     "train": Stage(module="arms.training", function="train", about="cell", trains=True),
     "degrade": Stage(module="arms.degrading", function="degrade", about="variant"),
-    "evaluate": Stage(module="measures.evaluating", function="evaluate", about="arm"),
+    "evaluate": Stage(module="measures.evaluating", function="evaluate", about="arm", imports="measures.evaluating"),
     "attack": Stage(module="measures.attacking", function="attack", about="arm"),
     "transfer": Stage(module="measures.transferring", function="transfer", about="seeds"),
     "aggregate": Stage(module="report.aggregating", function="aggregate"),
@@ -59,16 +62,17 @@ def run_stage(study: Study, name: str, item: str | None, *, parameter_file: Path
             fix="dvc repro pipelines/pile_ffn/dvc.yaml",
         )
     about = _about(study.parameters, name, stage.about, item)
-    function = getattr(import_module(f"trackyard.recipes.pile_ffn.{stage.module}"), stage.function)
+    module = f"trackyard.recipes.pile_ffn.{stage.module}"
+    import_heavy(module)
+    function = getattr(import_module(module), stage.function)
     if stage.about == "study":
         arguments: tuple[Any, ...] = (study, say)
     elif stage.about == "cell":
         arguments = (study, about[0], say)
     else:
-        from trackyard.recipes.pile_ffn.measures.exports import load_class
         from trackyard.recipes.pile_ffn.side_by_side import places, side_by_side
 
-        load_class(study)
+        import_module(f"trackyard.recipes.pile_ffn.{stage.imports}").import_ahead(study)
         work = partial(_one, function, study, say)
         side_by_side(work, about, places(study.parameters.engine.threads))
         return

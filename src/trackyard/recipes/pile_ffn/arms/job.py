@@ -29,7 +29,7 @@ from trackyard.record.identity import RunSpec
 from trackyard.record.rundir import RunDirectory
 from trackyard.record.spool import Spool
 from trackyard.train.decay import FREE_EPS, components, group_settings
-from trackyard.train.engine import Engine
+from trackyard.train.engine import Engine, import_deepspeed
 from trackyard.train.guard import Guard
 from trackyard.train.guard_parameters import GuardParameters
 from trackyard.train.movement import MovementAudit
@@ -97,6 +97,7 @@ class WindowJob:
 
     def build(self, settings: EngineParameters, ranks: Ranks, guard: Guard) -> Engine:
         """The start under DeepSpeed, every parameter trained, in fp32. IdentityError if it is not as declared."""
+        import_deepspeed()
         model = self.checked_start().model
         named = components(model)
         optimiser = self.optimiser(set(named.values()))

@@ -14,6 +14,7 @@ import torch
 from transformers import AutoModelForCausalLM, GPTNeoXConfig, LlamaConfig, PreTrainedTokenizerFast, Qwen2Config
 
 from trackyard.errors import ConfigError, DataError, IdentityError
+from trackyard.imports import import_heavy
 from trackyard.models.nonneg import Constrained, constrain
 from trackyard.models.nonneg_export import EXACT
 from trackyard.models.nonneg_names import Form
@@ -58,6 +59,7 @@ def load_plain(folder: Path, *, fix: str) -> Any:
 
     fix: the command that makes the folder anew.
     """
+    import_heavy("transformers.modeling_utils")
     try:
         model, report = AutoModelForCausalLM.from_pretrained(
             folder, dtype=torch.float32, local_files_only=True, use_safetensors=True, output_loading_info=True

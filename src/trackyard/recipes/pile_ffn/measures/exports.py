@@ -9,16 +9,17 @@ from pathlib import Path
 from typing import Any
 
 import torch
-import transformers
 from transformers import AutoConfig, AutoModelForCausalLM
 from transformers.utils.logging import disable_progress_bar
 
 from trackyard.digest import digest_file
 from trackyard.errors import DataError
+from trackyard.imports import import_heavy
 from trackyard.models.nonneg_export import EXACT
 from trackyard.recipes.pile_ffn.cells import UNTOUCHED, Arm, Cell
 from trackyard.recipes.pile_ffn.study import Study
 
+UNTOUCHED_CELL = Cell(arm=UNTOUCHED, seed=None)
 PRECISION = {"scoring": "fp32", "tf32": "off"}
 
 
@@ -38,6 +39,7 @@ def load_exact(study: Study, cell: Cell) -> Any:
     On a CPU this process computes with `engine.threads` from here on: more than a tiny model can use make it slower.
     """
     _files(study, cell)
+    import_heavy("transformers.modeling_utils")
     disable_progress_bar()
     if device().type == "cpu":
         torch.set_num_threads(study.parameters.engine.threads)
@@ -49,13 +51,11 @@ def load_exact(study: Study, cell: Cell) -> Any:
     return model.to(device()).eval()
 
 
-def load_class(study: Study) -> None:
+def import_ahead(study: Study) -> None:
     """Import the stock class of the study's model, so that processes that are forked after it need not."""
-    folder = study.export(Cell(arm=UNTOUCHED, seed=None)) / EXACT
-    _files(study, Cell(arm=UNTOUCHED, seed=None))
-    config = AutoConfig.from_pretrained(folder, local_files_only=True)
-    for name in config.architectures:
-        getattr(transformers, name)
+    _files(study, UNTOUCHED_CELL)
+    kind = AutoConfig.from_pretrained(study.export(UNTOUCHED_CELL) / EXACT, local_files_only=True).model_type
+    import_heavy("transformers.modeling_utils", f"transformers.models.{kind}.modeling_{kind}")
 
 
 def _files(study: Study, cell: Cell) -> list[Path]:
