@@ -144,11 +144,22 @@ def test_the_estimate(shell: Shell, repository: Repository) -> None:
     for name in ("profiles", "sites"):
         if not (repository.path / name).exists():
             (repository.path / name).symlink_to(ROOT / name)
-    text = shell(command("trackyard estimate"))
+    text = shell(command("trackyard estimate molmo2"))
     assert "molmo2 stage2 (4b) on 4 x h100, anvil/ai" in text
     for line in ("memory of a rank", "service units", "jobs, one after the other"):
         assert line in text
     assert text.rstrip().splitlines()[-1] == "fits"
+
+
+@pytest.mark.system
+def test_the_estimate_of_a_study(shell: Shell, repository: Repository) -> None:
+    for name in ("profiles", "sites"):
+        if not (repository.path / name).exists():
+            (repository.path / name).symlink_to(ROOT / name)
+    text = shell(command("trackyard estimate pile_ffn"))
+    assert "7 arms x 3 seeds and the untouched model, 655,360,000 tokens each, on slurm-template/a100" in text
+    for line in ("GPU-hours", "on disk", "train        18", "fits"):
+        assert line in text
 
 
 @pytest.mark.system

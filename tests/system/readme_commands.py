@@ -8,6 +8,12 @@ _GUIDE = "tests/system/test_data_guide.py"
 
 EXECUTED_BY: dict[str, str] = {
     "make demo": f"{_DEMO}::test_demo",
+    "dvc repro pipelines/pile_ffn/dvc.yaml": (
+        "tests/system/test_pile_ffn.py::test_every_stage_ran_and_the_table_has_every_arm"
+    ),
+    "trackyard estimate pile_ffn study --profile pythia-1.4b-a100 --site slurm-template": (
+        f"{_HERE}::test_the_estimate_of_a_study"
+    ),
     "make test": f"{_HERE}::test_ci_runs_the_tests",
     "trackyard preflight stage1": f"{_HERE}::test_the_plan",
     "trackyard plan build stage1": f"{_HERE}::test_the_plan",

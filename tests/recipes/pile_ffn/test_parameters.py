@@ -1,5 +1,6 @@
 """What is refused in pile_ffn of params.yaml, and that dvc.yaml depends on the sections that results depend on."""
 
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -9,12 +10,13 @@ import yaml
 from tests.recipes.pile_ffn.mini_parameters import ROOT, mini_parameters
 from trackyard.errors import ConfigError
 from trackyard.parameters import parse_parameters
+from trackyard.recipes.pile_ffn.declared import RESULTS, SCHEMA, package_digest, write_declared
 from trackyard.recipes.pile_ffn.parameters import SECTIONS, PileFfnParameters
 from trackyard.recipes.pile_ffn.stages import STAGES
+from trackyard.recipes.pile_ffn.study import Study
+from trackyard.schema import read_document
 
 PIPELINE = ROOT / "pipelines" / "pile_ffn" / "dvc.yaml"
-RESULTS_OF = {"evaluate": ("eval_ppl", "eval_bench", "probe_order"), "attack": ("attack_uat", "attack_hotflip")}
-RESULTS_OF |= {"transfer": ("attack_transfer",)}
 
 
 def values() -> dict[str, Any]:
@@ -72,36 +74,58 @@ def test_a_degraded_control_needs_the_arm_that_it_is_matched_to():
         parse_parameters(PileFfnParameters, found, where="params.yaml: pile_ffn")
 
 
-def makers() -> dict[str, str]:
-    """The stage that puts a folder of artifacts/pile_ffn out, by that folder."""
-    return {out.split("/")[2]: name for name, stage in stages().items() for out in stage.get("outs", ())}
+def test_every_stage_depends_on_the_parameters_that_decide_it(tmp_path: Path):
+    study = Study(root=tmp_path, parameters=mini_parameters())
+    written = write_declared(study)
+    for name, stage in stages().items():
+        named = [dep for dep in stage["deps"] if dep.startswith("artifacts/pile_ffn/parameters/")]
+        assert named == ([] if name == "estimate" else [f"artifacts/pile_ffn/parameters/{name}.json"])
+        assert stage.get("params", []) == (["pile_ffn"] if name == "estimate" else [])
+        if named:
+            body = read_document(tmp_path / named[0], SCHEMA, fix="")["results"]
+            assert body == {result: study.parameters.sections(result) for result in RESULTS[name]}
+    assert written == len(stages()) - 1
+    assert sorted(result for results in RESULTS.values() for result in results) == sorted(SECTIONS)
 
 
-def stated(name: str) -> set[str]:
-    """Sections of which a change makes a stage run again: its own, and those that the results in its inputs state.
+@pytest.mark.parametrize(
+    ("path", "value", "changed_stages"),
+    [
+        ("attacks.own.iterations", 3, {"attack", "transfer", "aggregate"}),
+        ("perplexity.stride", 32, {"evaluate", "aggregate"}),
+        ("perplexity.batch", 1, set()),
+        ("engine.threads", 2, set()),
+        ("guard.sigma", 7.0, {"untouched", "train", "aggregate"}),
+        ("training.save_every", 7, set()),
+    ],
+)
+def test_a_change_reaches_the_stages_that_it_decides(tmp_path: Path, path: str, value: Any, changed_stages: set[str]):
+    before, after = tmp_path / "before", tmp_path / "after"
+    write_declared(Study(root=before, parameters=mini_parameters()))
+    other = parse_parameters(PileFfnParameters, changed(path, value), where="params.yaml: pile_ffn")
+    write_declared(Study(root=after, parameters=other))
+    folder = Path("artifacts/pile_ffn/parameters")
+    differing = {
+        one.stem for one in (before / folder).iterdir() if one.read_bytes() != (after / folder / one.name).read_bytes()
+    }
+    assert differing == changed_stages
 
-    A result holds the digest of its sections, so that it changes with them. Exports hold none, but for the first one.
-    """
-    stage = stages()[name]
-    own = {one.removeprefix("pile_ffn.") for one in stage.get("params", ())}
-    for dep in stage["deps"]:
-        folder = dep.removeprefix("artifacts/pile_ffn/")
-        result = {"tokens": "tokenize", "export/untouched": "untouched"}.get(folder, folder.split("/")[0])
-        if result in SECTIONS:
-            maker = "untouched" if result == "untouched" else makers()[folder.split("/")[0]]
-            assert set(SECTIONS[result]) <= stated(maker), folder
-            own |= set(SECTIONS[result])
-    return own
+
+def test_a_change_of_any_source_file_reaches_every_stage(tmp_path: Path):
+    shutil.copytree(ROOT / "src" / "trackyard" / "catalog", tmp_path / "package")
+    before = package_digest(tmp_path / "package")
+    assert package_digest(tmp_path / "package") == before
+    path = sorted((tmp_path / "package").glob("*.py"))[-1]
+    path.write_text(path.read_text() + "#\n")
+    assert package_digest(tmp_path / "package") != before
+    (document,) = {str(read_declared(tmp_path, name)["code"]) for name in RESULTS}
+    assert document == package_digest()
+    assert {"src/trackyard", "requirements.lock"} <= set(stages()["estimate"]["deps"])
 
 
-def test_dvc_depends_on_the_sections_that_the_results_state():
-    examined = 0
-    for name in stages():
-        for result in RESULTS_OF.get(name, (name,)):
-            if result in SECTIONS:
-                assert set(SECTIONS[result]) <= stated(name), name
-                examined += 1
-    assert examined == len(SECTIONS)
+def read_declared(root: Path, name: str) -> dict[str, Any]:
+    write_declared(Study(root=root, parameters=mini_parameters()))
+    return read_document(root / "artifacts" / "pile_ffn" / "parameters" / f"{name}.json", SCHEMA, fix="")
 
 
 def test_every_stage_of_dvc_yaml_is_a_stage_of_the_track_and_the_other_way_round():

@@ -272,13 +272,12 @@ class PileFfnParameters(Parameters):
 
 
 _TOKENS = ("seeds", "model", "data", "training")
-_ARMS = (*_TOKENS, "arms", "guard")
 SECTIONS: dict[str, tuple[str, ...]] = {
     "fetch": ("seeds", "model", "data"),
     "tokenize": _TOKENS,
     "untouched": (*_TOKENS, "guard"),
-    "init": _ARMS,
-    "train": _ARMS,
+    "init": (*_TOKENS, "arms"),
+    "train": (*_TOKENS, "guard"),
     "degrade": _TOKENS,
     "eval_ppl": (*_TOKENS, "perplexity"),
     "eval_bench": (*_TOKENS, "benchmarks"),
@@ -286,10 +285,9 @@ SECTIONS: dict[str, tuple[str, ...]] = {
     "attack_uat": (*_TOKENS, "attacks"),
     "attack_hotflip": (*_TOKENS, "attacks"),
     "attack_transfer": (*_TOKENS, "attacks", "measured"),
-    "aggregate": (*_ARMS, "degraded", "perplexity", "benchmarks", "attacks", "probes"),
+    "aggregate": (*_TOKENS, "guard", "arms", "degraded", "perplexity", "benchmarks", "attacks", "probes"),
 }
-"""Sections of pile_ffn that each result states. dvc.yaml names for a stage those that none of its inputs states already:
-DVC reads the parameter file once for every stage that names one."""
+"""Sections of pile_ffn that decide each result, which states the digest of them."""
 
 
 def load_pile_ffn(path: Path, *, base: str | None = None) -> PileFfnParameters:

@@ -117,7 +117,7 @@ def _prove(study: Study, say: Say) -> WindowJob:
 def _put_out(job: WindowJob, directory: RunDirectory) -> None:
     study, found = job.study, read_trained(directory)
     put_out(directory.path / FINAL, study.export(CELL))
-    pretrained = {key: found["body"][key] for key in ("steps", "tokens", "final", "plan", "resumes")}
+    pretrained = {key: found["body"][key] for key in ("steps", "tokens", "final", "plan", "skipped", "resumes")}
     write_original(
         study,
         require_size(study, job.start().model) | {"pretrained": pretrained},

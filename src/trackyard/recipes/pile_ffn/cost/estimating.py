@@ -32,6 +32,7 @@ from trackyard.recipes.pile_ffn.cost.scoring_work import (
 )
 from trackyard.recipes.pile_ffn.cost.sizes import Size, size_of, study_workload
 from trackyard.recipes.pile_ffn.cost.storing import TEXT_BYTES, Storage, storage, text_bytes
+from trackyard.recipes.pile_ffn.declared import write_declared
 from trackyard.recipes.pile_ffn.parameters import PileFfnParameters
 from trackyard.recipes.pile_ffn.study import TRACK, Study
 from trackyard.recipes.stages import device_named, rebuild
@@ -216,12 +217,13 @@ def _seeds(step: Step, parameters: PileFfnParameters) -> int:
 
 
 def estimate(study: Study, say: Callable[[str], None]) -> None:
-    """The estimate of the parameters in force on this machine, as artifacts/pile_ffn/estimate/estimate.json.
+    """What decides each stage (`declared.py`), and the estimate on this machine as estimate/estimate.json.
 
     Of a model of the hub whose size is not stated, the document says only that: `fits` is null.
     """
     from trackyard.recipes.pile_ffn.cost.lines import summary, to_json
 
+    write_declared(study)
     path, model = study.artifacts / "estimate" / "estimate.json", study.parameters.model
     path.parent.mkdir(parents=True, exist_ok=True)
     if model.made is None and model.size is None:
