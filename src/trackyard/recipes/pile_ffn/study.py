@@ -103,7 +103,7 @@ class Study:
             arm=arm.name,
             variant=arm.variant,
             seed=cell.seed,
-            data=Data(id=source.entry or source.kind, revision=MADE, slice_digest=slice_digest),
+            data=Data(id=source.entry or source.kind, revision=source.revision or MADE, slice_digest=slice_digest),
             inputs=inputs,
             precision=precision,
             device=device,

@@ -136,7 +136,7 @@ def _order(rows: Sequence[ArmRow], colours: dict[str, str]) -> Figure:
     probes.axhline(0.5, color="black", linewidth=0.8, zorder=1)
     probes.set_title("graded sentences, last token (dashed: random directions)", fontsize=10, loc="left")
     probes.set_ylabel("share of directions in order", fontsize=9)
-    direct.set_title("feed-forward part alone, input raised", fontsize=10, loc="left")
+    direct.set_title("feed-forward part without its residual path, input raised", fontsize=10, loc="left")
     direct.set_ylabel("share of output coordinates that do not fall", fontsize=9)
     for panel in (probes, direct):
         panel.xaxis.set_major_locator(_whole_numbers())

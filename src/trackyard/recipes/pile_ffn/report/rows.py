@@ -63,8 +63,8 @@ class OrderRow:
     """Order-preservation probes by layer, means over seeds; a description of the arm, no proof.
 
     score: share of directions along which the stronger sentence lies further, last token pooled, and by cell in
-    `cells`; random: of random directions. ffn_direct: share of output coordinates of the feed-forward part that do not
-    fall when its input rises.
+    `cells`; random: of random directions. ffn_direct: share of output coordinates of the feed-forward part, without
+    its residual path, that do not fall when its input rises.
     """
 
     layers: tuple[int, ...]

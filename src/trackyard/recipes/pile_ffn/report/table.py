@@ -159,7 +159,7 @@ def _attack(blocks: Mapping[str, Mapping[str, Any]], rng: np.random.Generator, r
 def _order(bodies: Mapping[str, Mapping[str, Any]]) -> OrderRow:
     fitted = {name: body["pooling"]["last"] for name, body in bodies.items()}
     random = [body["controls"]["random_directions"]["last"]["score"] for body in bodies.values()]
-    direct = [[check["share"] for check in body["ffn_direct"]] for body in bodies.values()]
+    direct = [[check["without_residual"] for check in body["ffn_direct"]] for body in bodies.values()]
     cells = {name: list(found["score"]) for name, found in fitted.items()}
     return OrderRow(
         layers=tuple(next(iter(fitted.values()))["layer"]),
