@@ -15,7 +15,7 @@ from trackyard.errors import EXIT_STOPPED_EARLY, EnvironmentLacking, StoppedEarl
 from trackyard.launch import orders as module
 from trackyard.launch.launched import Launched
 from trackyard.launch.orders import End, Orders, Training, ended, leading, meet
-from trackyard.launch.processes import _free_port
+from trackyard.launch.processes import free_port
 
 TRAINING = Training(attempt=2, run_id="abc")
 
@@ -29,7 +29,7 @@ def _found(rank: int, port: int, **changes: int) -> Launched:
 @pytest.fixture
 def pair() -> tuple[Orders, Orders]:
     """Rank 0 and rank 1 of two, in this process."""
-    port = _free_port()
+    port = free_port()
     return meet(_found(0, port)), meet(_found(1, port))
 
 
@@ -105,7 +105,7 @@ def test_silence_ends_the_waiting(pair: tuple[Orders, Orders], monkeypatch: pyte
 
 
 def test_after_a_restart_old_orders_are_not_read(pair: tuple[Orders, Orders]) -> None:
-    port = _free_port()
+    port = free_port()
     first, again = meet(_found(0, port)), meet(_found(1, port, restart=1))
     first.give(End(exit_code=1, what="the attempt before"))
     with pytest.raises(TrackyardError, match="no sign of life"):
@@ -119,7 +119,7 @@ def _hold(port: int) -> None:
 
 
 def test_a_killed_rank_0_is_noticed_at_once() -> None:
-    port = _free_port()
+    port = free_port()
     holder = multiprocessing.get_context("fork").Process(target=_hold, args=(port,), daemon=True)
     holder.start()
     second = meet(_found(1, port))
@@ -135,4 +135,4 @@ def test_a_killed_rank_0_is_noticed_at_once() -> None:
 
 def test_a_place_where_nobody_is_is_an_error() -> None:
     with pytest.raises(TrackyardError, match=r"cannot meet the others at 127\.0\.0\.1"):
-        meet(_found(1, _free_port()), join_s=1.0)
+        meet(_found(1, free_port()), join_s=1.0)

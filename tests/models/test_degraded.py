@@ -18,9 +18,7 @@ from trackyard.models.nonneg import constrain
 NAMES = [f"gpt_neox.layers.{at}.mlp.{part}" for at in (0, 1) for part in ("dense_h_to_4h", "dense_4h_to_h")]
 
 
-@given(
-    start=st.floats(0.5, 4.0), rise=st.floats(0.0, 8.0), scale=st.floats(0.02, 5.0), power=st.sampled_from([0.5, 1, 2])
-)
+@given(start=st.floats(0.5, 4.0), rise=st.floats(0.0, 8.0), scale=st.floats(0.02, 5.0), power=st.sampled_from([1, 2]))
 @settings(max_examples=80, deadline=None)
 def test_every_reachable_loss_is_found(start: float, rise: float, scale: float, power: float) -> None:
     def nll(sigma: float) -> float:

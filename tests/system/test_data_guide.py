@@ -20,6 +20,7 @@ from tests.loopback.hub import LoopbackHub
 from tests.loopback.stage1 import IMAGES, LATE, LOST, Web, publish, web
 from trackyard.catalog.entries import load_catalogue
 from trackyard.catalog.selection import select
+from trackyard.recipes.pile_ffn.parameters import load_pile_ffn
 from trackyard.snapshot.reader import SnapshotDataset
 
 pytestmark = pytest.mark.system
@@ -49,7 +50,8 @@ def hub(pages: Web) -> Iterator[LoopbackHub]:
                     source.repo, files, commit=None if source.revision == "unpinned" else source.revision
                 )
         files = {"config.json": b"{}", "tokenizer.json": b"{}", "model.safetensors": b"x"}
-        hub.add_repository("EleutherAI/pythia-1.4b", files, kind="model")
+        model = load_pile_ffn(ROOT / "profiles" / "pythia-1.4b.yaml").model
+        hub.add_repository(model.id, files, kind="model", commit=model.revision)
         yield hub
 
 

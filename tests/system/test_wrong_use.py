@@ -55,13 +55,19 @@ def test_outside_a_repository_root(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "command", [("run", "molmo2", "stage4"), ("run", "molmo", "stage1"), ("plan", "build", "stage4")]
+    "command", [("run", "molmo2", "stage4"), ("run", "molmo2", "stage1", "cell"), ("plan", "build", "stage4")]
 )
 def test_a_stage_that_does_not_exist(bare: Repository, command: tuple[str, ...]) -> None:
     parts = bare.trackyard(*command).error(2, "ConfigError")
     assert "no stage" in parts["what"]
     assert "stage1, stage2, stage3" in parts["why"]
     assert parts["fix"].startswith("trackyard ")
+
+
+def test_a_track_that_does_not_exist(bare: Repository) -> None:
+    parts = bare.trackyard("run", "molmo", "stage1").error(2, "ConfigError")
+    assert parts["what"] == "no track 'molmo'"
+    assert parts["why"] == "there are molmo2 and pile_ffn"
 
 
 def test_zero_processes(bare: Repository) -> None:

@@ -73,7 +73,8 @@ def test_memory_is_bounded(text: Path, tmp_path: Path) -> None:
 
 
 def test_a_list_of_documents_is_seen(text: Path, tmp_path: Path) -> None:
-    """Negative control."""
+    """Negative control. What earlier tests left free in this process is taken first, and does not show."""
+    into_shards(text, tmp_path / "first", hoard=False)
     with peak_growth() as grown:
         into_shards(text, tmp_path / "hoard", hoard=True)
-    assert grown() > 2 * BOUND
+    assert grown() > BOUND

@@ -38,11 +38,15 @@ def preflight(*, profile: str | None, quick: bool, full: bool, offline: bool, as
     catalogue = load_catalogue(root / "catalog")
     path = profile_path(root, profile or PROFILE)
     named = device_named(path)
+    expected = PreflightParameters.of(load_pile_ffn(path), device_of(named) if named else None)
+    if profile is None:
+        # Nobody said that the study will run here: room is asked for what this command fetches.
+        expected = expected.model_copy(update={"planned_bytes": 0, "planned_files": 0})
     mode: Mode = "quick" if quick else "full" if full else "default"
     report = run_preflight(
         find(catalogue, TEXT),
         [entry for entry in select(catalogue, ["pile"]) if entry.name != TEXT],
-        PreflightParameters.of(load_pile_ffn(path), device_of(named) if named else None),
+        expected,
         mode=mode,
         offline=offline,
         places=Places.of(root),
