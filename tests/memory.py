@@ -6,10 +6,16 @@ written to clear_refs (proc(5)).
 
 from __future__ import annotations
 
+import multiprocessing
 import re
 from collections.abc import Callable, Iterator
+from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
+from typing import ParamSpec, TypeVar
+
+P = ParamSpec("P")
+R = TypeVar("R")
 
 
 def _kilobytes(name: str) -> int:
@@ -24,3 +30,9 @@ def peak_growth() -> Iterator[Callable[[], int]]:
     Path("/proc/self/clear_refs").write_text("5")
     before = _kilobytes("VmRSS")
     yield lambda: (_kilobytes("VmHWM") - before) * 1024
+
+
+def in_a_new_process(function: Callable[P, R], *arguments: P.args, **named: P.kwargs) -> R:
+    """What `function` of a test module gives where no earlier test has left memory free that growth would use unseen."""
+    with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as pool:
+        return pool.submit(function, *arguments, **named).result()
