@@ -8,9 +8,10 @@ import pytest
 import torch
 
 from tests.models.tiny_families import tiny
+from tests.train.decay_groups import decay_groups
 from trackyard.errors import ConfigError
 from trackyard.models.nonneg import constrain
-from trackyard.train.decay import FREE, MATRICES, OTHERS, components, decay_groups
+from trackyard.train.decay import FREE, MATRICES, OTHERS, components
 from trackyard.train.parameters import ComponentRate, OptimiserParameters
 
 RATE, DECAY = 0.1, 0.01

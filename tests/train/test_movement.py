@@ -15,11 +15,12 @@ import torch
 import torch.nn.functional as F
 
 from tests.models.tiny_families import logits, tiny, tokens
+from tests.train.decay_groups import decay_groups
 from trackyard.errors import ConfigError
 from trackyard.models.nonneg import FLOOR, constrain, inverse_softplus
 from trackyard.models.nonneg_export import fold, verify_model
 from trackyard.train.audit import AuditError
-from trackyard.train.decay import FREE, FREE_EPS, MATRICES, OTHERS, components, decay_groups, group_settings
+from trackyard.train.decay import FREE, FREE_EPS, MATRICES, OTHERS, components, group_settings
 from trackyard.train.engine import Engine
 from trackyard.train.loss import AnswerLoss
 from trackyard.train.movement import LEAST_MEDIAN, MovementAudit, MovementReport

@@ -80,7 +80,7 @@ def compare(
             raise DataError(
                 what=f"{', '.join(lone)} was run on one of {arm} and {reference} only",
                 why="Holm's correction is over all arms and attacks, and a missing pair makes it too mild",
-                fix=f"run the attacks of both again: dvc repro -f pipelines/pile_ffn/dvc.yaml:attack@<cell> for {arm}",
+                fix=f"run the attacks of both again: dvc repro -f pipelines/pile_ffn/dvc.yaml:attack@{arm}",
             )
     pairs = [(arm, attack) for arm in arms for attack in outcomes[reference]]
     raw = {(arm, attack): _mcnemar(outcomes, arm, reference, attack, tau) for arm, attack in pairs}

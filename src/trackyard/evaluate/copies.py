@@ -65,6 +65,6 @@ def refuse_copies(outputs: Sequence[Outputs]) -> int:
                 why="two trained models never do: they would count as two replicates and be one"
                 if same
                 else "the weights were not what was scored, or a result was copied over another",
-                fix=f"remove the results of {second.cell} and run its stages again: dvc repro -f <stage>@{second.cell}",
+                fix=f"remove the results of {second.cell} and run the stages that made them again",
             )
     return len(pairs)

@@ -12,7 +12,6 @@ from typing import Any
 from torch import nn
 
 from trackyard.models.nonneg import constrained_modules
-from trackyard.train.optimiser import parameter_groups
 from trackyard.train.parameters import OptimiserParameters
 
 FREE, MATRICES, OTHERS = "free", "matrices", "others"
@@ -40,10 +39,3 @@ def group_settings(optimiser: OptimiserParameters) -> Mapping[str, Mapping[str, 
         MATRICES: {"weight_decay": optimiser.weight_decay, "eps": optimiser.eps},
         OTHERS: {"weight_decay": 0.0, "eps": optimiser.eps},
     }
-
-
-def decay_groups(model: Any, optimiser: OptimiserParameters) -> list[dict[str, Any]]:
-    """Groups for AdamW; `optimiser.rates` names the components that the model has. Errors as `parameter_groups`."""
-    settings = group_settings(optimiser)
-    groups = parameter_groups(model, components(model).__getitem__, optimiser.rates)
-    return [group | dict(settings[group["name"]]) for group in groups]

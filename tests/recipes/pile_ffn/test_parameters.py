@@ -10,7 +10,8 @@ import yaml
 from tests.recipes.pile_ffn.mini_parameters import ROOT, mini_parameters
 from trackyard.errors import ConfigError
 from trackyard.parameters import parse_parameters
-from trackyard.recipes.pile_ffn.declared import RESULTS, SCHEMA, package_digest, write_declared
+from trackyard.recipes.declared import package_digest
+from trackyard.recipes.pile_ffn.declared import RESULTS, SCHEMA, declare
 from trackyard.recipes.pile_ffn.parameters import SECTIONS, PileFfnParameters
 from trackyard.recipes.pile_ffn.stages import STAGES
 from trackyard.recipes.pile_ffn.study import Study
@@ -76,7 +77,7 @@ def test_a_degraded_control_needs_the_arm_that_it_is_matched_to():
 
 def test_every_stage_depends_on_the_parameters_that_decide_it(tmp_path: Path):
     study = Study(root=tmp_path, parameters=mini_parameters())
-    written = write_declared(study)
+    written = declare(study)
     for name, stage in stages().items():
         named = [dep for dep in stage["deps"] if dep.startswith("artifacts/pile_ffn/parameters/")]
         assert named == ([] if name == "estimate" else [f"artifacts/pile_ffn/parameters/{name}.json"])
@@ -101,9 +102,9 @@ def test_every_stage_depends_on_the_parameters_that_decide_it(tmp_path: Path):
 )
 def test_a_change_reaches_the_stages_that_it_decides(tmp_path: Path, path: str, value: Any, changed_stages: set[str]):
     before, after = tmp_path / "before", tmp_path / "after"
-    write_declared(Study(root=before, parameters=mini_parameters()))
+    declare(Study(root=before, parameters=mini_parameters()))
     other = parse_parameters(PileFfnParameters, changed(path, value), where="params.yaml: pile_ffn")
-    write_declared(Study(root=after, parameters=other))
+    declare(Study(root=after, parameters=other))
     folder = Path("artifacts/pile_ffn/parameters")
     differing = {
         one.stem for one in (before / folder).iterdir() if one.read_bytes() != (after / folder / one.name).read_bytes()
@@ -124,7 +125,7 @@ def test_a_change_of_any_source_file_reaches_every_stage(tmp_path: Path):
 
 
 def read_declared(root: Path, name: str) -> dict[str, Any]:
-    write_declared(Study(root=root, parameters=mini_parameters()))
+    declare(Study(root=root, parameters=mini_parameters()))
     return read_document(root / "artifacts" / "pile_ffn" / "parameters" / f"{name}.json", SCHEMA, fix="")
 
 

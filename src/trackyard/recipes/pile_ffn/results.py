@@ -6,7 +6,6 @@ file of an earlier specification is refused, and not averaged.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -14,10 +13,9 @@ from typing import Any, Literal
 
 from pydantic import TypeAdapter, ValidationError
 
-from trackyard.digest import canonical_json, digest_json
 from trackyard.errors import DataError
 from trackyard.recipes.pile_ffn.cells import Cell
-from trackyard.schema import read_document, write_document
+from trackyard.sealed import read_sealed, write_sealed
 
 DOCUMENT = "result.json"
 
@@ -70,23 +68,12 @@ _HEADER = TypeAdapter(Header)
 
 def write_result(path: Path, stage: str, header: Header, body: Mapping[str, Any]) -> None:
     """Write a result with keys in order. ValueError for NaN and infinities, which are no results."""
-    # As it will be read: tuples are lists and keys are text from here on.
-    document = json.loads(canonical_json({"header": asdict(header), "body": dict(body)}))
-    sealed = document | {"digest": digest_json(document)}
-    write_document(path, _schema(stage), json.loads(canonical_json(sealed)))
+    write_sealed(path, _schema(stage), {"header": asdict(header), "body": dict(body)})
 
 
 def read_result(path: Path, stage: str) -> Result:
     """DataError if the file is absent, of another stage, incomplete, or not what was written."""
-    document = read_document(path, _schema(stage), fix=_again(stage, path))
-    stated = document.pop("digest", None)
-    del document["schema"]
-    if stated != digest_json(document):
-        raise DataError(
-            what=f"{path} was altered after it was written",
-            why="its numbers are not those that were measured",
-            fix=_again(stage, path),
-        )
+    document = read_sealed(path, _schema(stage), fix=_again(stage, path))
     try:
         return Result(header=_HEADER.validate_python(document["header"]), body=document["body"])
     except (ValidationError, KeyError) as error:

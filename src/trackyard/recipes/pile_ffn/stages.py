@@ -70,7 +70,7 @@ def run_stage(study: Study, name: str, item: str | None, *, parameter_file: Path
     elif stage.about == "cell":
         arguments = (study, about[0], say)
     else:
-        from trackyard.recipes.pile_ffn.side_by_side import places, side_by_side
+        from trackyard.recipes.running.side_by_side import places, side_by_side
 
         import_module(f"trackyard.recipes.pile_ffn.{stage.imports}").import_ahead(study)
         work = partial(_one, function, study, say)

@@ -191,7 +191,7 @@ def test_a_few_equal_numbers_are_no_copy(study: Study) -> None:
         body["documents"][:3] = theirs[:3]
 
     write_one(study, "eval_ppl", BOTH.name, BOTH, change=equal)
-    gather(study)
+    assert gather(study).examined.pairs["eval_ppl"] == 78
 
 
 def test_a_control_without_noise_is_the_baseline_and_says_so(study: Study) -> None:

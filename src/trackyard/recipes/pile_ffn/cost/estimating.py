@@ -32,7 +32,7 @@ from trackyard.recipes.pile_ffn.cost.scoring_work import (
 )
 from trackyard.recipes.pile_ffn.cost.sizes import Size, size_of, study_workload
 from trackyard.recipes.pile_ffn.cost.storing import TEXT_BYTES, Storage, storage, text_bytes
-from trackyard.recipes.pile_ffn.declared import write_declared
+from trackyard.recipes.pile_ffn.declared import declare
 from trackyard.recipes.pile_ffn.parameters import PileFfnParameters
 from trackyard.recipes.pile_ffn.study import TRACK, Study
 from trackyard.recipes.stages import device_named, rebuild
@@ -223,7 +223,7 @@ def estimate(study: Study, say: Callable[[str], None]) -> None:
     """
     from trackyard.recipes.pile_ffn.cost.lines import summary, to_json
 
-    write_declared(study)
+    declare(study)
     path, model = study.artifacts / "estimate" / "estimate.json", study.parameters.model
     path.parent.mkdir(parents=True, exist_ok=True)
     if model.made is None and model.size is None:

@@ -105,8 +105,8 @@ def _line(body: Mapping[str, Any]) -> str:
     controls = ", ".join(
         f"{name.replace('_', ' ')} {body['controls'][name]['last']['score'][-1]:.3f}" for name in CONTROLS
     )
-    lowest = min(body["ffn_direct"], key=lambda check: float(check["share"]))
+    lowest = min(body["ffn_direct"], key=lambda check: float(check["without_residual"]))
     return (
         f"order kept in the final layer {final['score'][-1]:.3f} [{low:.3f}, {high:.3f}] ({controls}); "
-        f"by feed-forward parts {lowest['share']:.3f} and more (lowest in layer {lowest['layer']})"
+        f"by feed-forward parts alone {lowest['without_residual']:.3f} and more (lowest in layer {lowest['layer']})"
     )

@@ -28,7 +28,7 @@ SUMMARY, REPORT = "summary.json", "report.md"
 def aggregate(study: Study, say: Callable[[str], None]) -> None:
     """Put out `artifacts/pile_ffn/results/`: summary.json, report.md and figures; numbers go to the training runs too.
 
-    DataError for whatever may not stand in one table (`study_results.gather`); nothing is put out then.
+    DataError for whatever may not stand in one table (`gathering.gather`); nothing is put out then.
     """
     started = time.monotonic()
     gathered = gather(study)

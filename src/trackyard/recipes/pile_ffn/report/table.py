@@ -141,7 +141,7 @@ def _attack(blocks: Mapping[str, Mapping[str, Any]], rng: np.random.Generator, r
             raise DataError(
                 what=f"{name} was attacked on other documents than {next(iter(rises))}",
                 why="a mean over seeds is then one over texts as well",
-                fix="run its attacks again: dvc repro -f pipelines/pile_ffn/dvc.yaml:attack@" + name,
+                fix="run its attacks again: dvc repro -f pipelines/pile_ffn/dvc.yaml:attack@" + name.rpartition("-")[0],
             )
     averaged = [fmean(found[doc_id] for found in rises.values()) for doc_id in documents]
     return AttackRow(

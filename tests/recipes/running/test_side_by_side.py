@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from trackyard.errors import ConfigError, TrackyardError
-from trackyard.recipes.pile_ffn.side_by_side import VISIBLE, places, side_by_side
+from trackyard.recipes.running.side_by_side import VISIBLE, places, side_by_side
 
 ROOT = Path(__file__).parents[3]
 
@@ -67,7 +67,7 @@ ORPHANS = """
 import sys, time
 from functools import partial
 from pathlib import Path
-from trackyard.recipes.pile_ffn.side_by_side import side_by_side
+from trackyard.recipes.running.side_by_side import side_by_side
 
 def wait(folder, item):
     import os

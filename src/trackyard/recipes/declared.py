@@ -1,0 +1,40 @@
+"""What decides each stage of a track, as files that its dvc.yaml depends on: parameters, and the code that runs.
+
+DVC reads the whole parameter file, and walks through the whole package, once more for every stage that names them; one
+small file for each stage costs nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import trackyard
+from trackyard.digest import digest_file, digest_json
+from trackyard.schema import write_document
+
+
+def write_declared(
+    folder: Path,
+    schema: str,
+    results: Mapping[str, Sequence[str]],
+    sections: Callable[[str], dict[str, Any]],
+    libraries: Sequence[str],
+) -> int:
+    """Write <folder>/<stage>.json for every stage, and return how many.
+
+    results: of each stage of dvc.yaml; sections: the parameters that decide a result.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    code, libs = package_digest(), {name: version(name) for name in libraries}
+    for stage, names in results.items():
+        body = {name: sections(name) for name in names}
+        write_document(folder / f"{stage}.json", schema, {"results": body, "code": code, "libs": libs})
+    return len(results)
+
+
+def package_digest(package: Path = Path(trackyard.__file__).parent) -> str:
+    """blake3 of every source file, by its path in the package: the same before and after a commit."""
+    return digest_json({path.relative_to(package).as_posix(): digest_file(path) for path in package.rglob("*.py")})
