@@ -27,6 +27,7 @@ NAMES = (
     "loop_overhead",
     "estimate",
     "attack_speed",
+    "feature_cache",
     "full_plan",
 )
 """In the order of the performance spec, section 10.2. `verify`, `url_ingest` and `text_stream` take longer and go by

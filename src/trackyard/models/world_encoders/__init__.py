@@ -1,0 +1,1 @@
+"""World encoders: the image half of a video model's VAE as a fixed map from pictures to normalised latents."""
