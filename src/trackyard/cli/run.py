@@ -15,9 +15,9 @@ from trackyard.errors import ConfigError, TrackyardError
 
 
 def run(
-    track: Annotated[str, typer.Argument(help="molmo2 or pile_ffn")],
-    stage: Annotated[str, typer.Argument(help="stage1, stage2 or stage3; a stage of pipelines/pile_ffn/dvc.yaml")],
-    item: Annotated[str | None, typer.Argument(help="cell or seed, for stages that are about one")] = None,
+    track: Annotated[str, typer.Argument(help="molmo2, pile_ffn or datacomp")],
+    stage: Annotated[str, typer.Argument(help="stage1, stage2 or stage3; a stage of pipelines/TRACK/dvc.yaml")],
+    item: Annotated[str | None, typer.Argument(help="cell, arm or part, for stages that are about one")] = None,
     parameters: Annotated[Path, typer.Option("--params", help="parameter file")] = Path("params.yaml"),
     processes: Annotated[int | None, typer.Option(min=1, help="processes, instead of the parameter")] = None,
 ) -> None:
@@ -29,10 +29,12 @@ def run(
         _run_molmo2(root, stage, item, parameters, processes)
     elif track == "pile_ffn":
         _run_pile_ffn(root, stage, item, parameters, processes)
+    elif track == "datacomp":
+        _run_datacomp(root, stage, item, parameters, processes)
     else:
         raise ConfigError(
             what=f"no track {track!r}",
-            why="there are molmo2 and pile_ffn",
+            why="there are molmo2, pile_ffn and datacomp",
             fix="trackyard run molmo2 stage1",
         )
 
@@ -73,6 +75,22 @@ def _run_pile_ffn(root: Path, stage: str, item: str | None, parameters: Path, pr
     run_stage(Study(root=root, parameters=loaded), stage, item, parameter_file=root / parameters, say=_say)
     # Every start of MLflow takes seconds, and the study has dozens of stages: all runs are delivered with the table.
     if stage == "aggregate":
+        _deliver(root)
+
+
+def _run_datacomp(root: Path, stage: str, item: str | None, parameters: Path, processes: int | None) -> None:
+    from trackyard.recipes.datacomp.parameters import load_datacomp
+    from trackyard.recipes.datacomp.stages import STAGES as DATACOMP
+    from trackyard.recipes.datacomp.stages import run_stage
+    from trackyard.recipes.datacomp.study import Study
+
+    loaded = load_datacomp(root / parameters)
+    if processes is not None:
+        loaded = loaded.model_copy(update={"processes": processes})
+    if stage in DATACOMP and DATACOMP[stage].trains:
+        _require_deliverable(root)
+    run_stage(Study(root=root, parameters=loaded), stage, item, parameter_file=root / parameters, say=_say)
+    if stage == "compare":
         _deliver(root)
 
 
