@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import io
+from dataclasses import replace
 
 import numpy as np
 import pytest
 from blake3 import blake3
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from PIL import Image
+from PIL import Image, ImageOps
 
 from tests.loopback.images import jpeg, png
 from tests.memory import peak_growth
@@ -179,3 +180,58 @@ def test_a_moving_picture_gives_its_first_frame() -> None:
     assert found.data is not None
     with Image.open(io.BytesIO(found.data)) as stored:
         assert stored.getpixel((30, 30)) == pytest.approx((254, 0, 0), abs=3)
+
+
+def chessboard(turned: int = 1, size: tuple[int, int] = (160, 120)) -> bytes:
+    """A JPEG of fields of four pixels."""
+    columns, rows = np.indices(size[::-1])[::-1] // 4
+    exif = Image.Exif()
+    exif[0x0112] = turned
+    stream = io.BytesIO()
+    Image.fromarray(((columns + rows) % 2 * 255).astype(np.uint8)).save(stream, "JPEG", quality=95, exif=exif)
+    return stream.getvalue()
+
+
+@pytest.mark.parametrize("rules", [RULES, SMALLER])
+@pytest.mark.parametrize("turned", [1, 6])
+def test_faces_are_blurred_where_they_are_in_the_file(rules: ImageRules, turned: int) -> None:
+    """Boxes were found before the picture was turned; what is stored shows it as people see it."""
+    data = chessboard(turned)
+    found = check_image(data, rules, sha256=None, faces=((0.5, 0.0, 1.0, 1.0),))
+    assert isinstance(found, Kept)
+    assert found.data is not None
+    assert found.sha256 == hashlib.sha256(data).digest()
+    with Image.open(io.BytesIO(found.data)) as image:
+        assert image.size == (found.width, found.height)
+        assert ImageOps.exif_transpose(image).size == image.size
+        shown = np.asarray(image).astype(float)
+    assert (found.width > found.height) is (turned == 1)
+    # The right half of the file is the lower half once it is turned by a quarter.
+    clear, covered = np.array_split(shown, 2, axis=0 if turned == 6 else 1)
+    edge = 8
+    assert clear[:-edge, :-edge].std() > 60
+    assert covered[edge:, edge:].std() < 12
+
+
+def test_faces_are_left_alone_only_where_that_is_asked_for() -> None:
+    data, face = chessboard(), (0.2, 0.2, 0.4, 0.4)
+    kept = check_image(data, replace(RULES, blur_faces=False), sha256=None, faces=(face, (1.0,)))
+    assert isinstance(kept, Kept)
+    assert kept.data is None
+    for wrong in ((0.2, 0.2, 0.2, 0.4), (0.2, 0.4), (float("nan"), 0.0, 1.0, 1.0)):
+        refused = check_image(data, RULES, sha256=None, faces=(face, wrong))
+        assert isinstance(refused, Refused)
+        assert refused.cause == "face_box"
+
+
+def test_other_bytes_than_expected_are_refused_or_kept_and_told() -> None:
+    data = chessboard()
+    refused = check_image(data, RULES, sha256=bytes(32))
+    assert isinstance(refused, Refused)
+    assert refused.cause == "hash_mismatch"
+    kept = check_image(data, replace(RULES, hash_mismatch="keep"), sha256=bytes(32))
+    assert isinstance(kept, Kept)
+    assert kept.mismatch == refused.detail
+    right = check_image(data, replace(RULES, hash_mismatch="keep"), sha256=kept.sha256)
+    assert isinstance(right, Kept)
+    assert right.mismatch == ""

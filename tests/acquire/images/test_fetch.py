@@ -5,10 +5,12 @@ from __future__ import annotations
 import io
 import json
 import signal
+import socket
 import subprocess
 import sys
 from collections import Counter
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -25,7 +27,7 @@ from trackyard.acquire.images.fetch import (
     UrlRow,
     fetch_images,
 )
-from trackyard.acquire.images.outcomes import AcceptanceError, ledger
+from trackyard.acquire.images.outcomes import AcceptanceError, Ledger, ledger
 from trackyard.acquire.web.addresses import AddressPolicy
 from trackyard.acquire.web.http import FetchLimits
 from trackyard.errors import ConfigError, DataError, TrackyardError
@@ -357,3 +359,67 @@ def test_the_digest_in_the_marker_is_that_of_the_rows(shared_server: ImageServer
     assert marker["rows"] == [0, 5]
     assert marker["inputs"] == rows_digest(rows)
     assert marker["counts"] == {"ok": 5}
+
+
+def test_a_name_that_exists_only_here_is_looked_up_here(shared_server: ImageServer, directory: Path) -> None:
+    def lookup(host: str, port: int) -> list[tuple[object, ...]]:
+        if host != "cats.test":
+            raise OSError(f"{host} is not known here")
+        return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", ("127.0.0.1", shared_server.port))]
+
+    rows = [UrlRow("http://cats.test/ok/2000"), UrlRow("http://dogs.test/ok/2001")]
+    report = fetch(rows, directory, lookup=lookup)
+    assert report.counts == {"ok": 1, "dns": 1}
+    with pytest.raises(AcceptanceError, match="blocked_address"):
+        fetch_images(rows[:1], directory.parent / "other", parameters=PARAMETERS, lookup=lookup)
+
+
+def test_faces_are_blurred_on_their_way_to_the_disk(shared_server: ImageServer, directory: Path) -> None:
+    rows = good(shared_server, 3, 2010)
+    rows = [rows[0], replace(rows[1], faces=((0.0, 0.0, 0.5, 0.5),)), replace(rows[2], faces=((0.5, 0.5, 0.5, 0.6),))]
+    assert fetch(rows, directory).counts == {"ok": 2, "face_box": 1}
+    images = UrlImages.open(directory)
+    stored = [images.find(row.url) for row in rows[:2]]
+    assert [isinstance(found, StoredImage) and found.bytes == jpeg(2010 + k) for k, found in enumerate(stored)] == [
+        True, False,
+    ]  # fmt: skip
+    assert isinstance(stored[1], StoredImage)
+    assert stored[1].sha256 == sha256(jpeg(2011))
+    with pytest.raises(ConfigError, match="blur_faces=True, now False"):
+        fetch(rows, directory, update={"blur_faces": False})
+
+
+def test_other_bytes_are_kept_where_that_is_asked_for_and_counted_apart(
+    shared_server: ImageServer, directory: Path
+) -> None:
+    rows = good(shared_server, 4, 2020)
+    rows[1:3] = [replace(row, sha256="0" * 64) for row in rows[1:3]]
+    rows[3] = replace(rows[3], sha256=sha256(jpeg(2023)))
+    report = fetch(rows, directory, update={"hash_mismatch": "keep"})
+    assert report.counts == {"ok": 4}
+    assert report.mismatched == 2
+    assert UrlImages.open(directory).verify().ok
+
+
+def test_losses_are_judged_with_those_of_the_other_parts_of_a_list(shared_server: ImageServer, directory: Path) -> None:
+    rows = [*good(shared_server, 2, 2030), UrlRow(shared_server.url("/404/2030"))]
+    before = Ledger.of({"ok": 40, "http_404": 60}, total=103)
+    command = "trackyard run datacomp download"
+    strict = {"acceptance": (0.5, 0.99)}
+    with pytest.raises(AcceptanceError, match=r"acceptance 40\.8% after 103 rows") as caught:
+        fetch(rows, directory, update=strict, among=before, again=command)
+    assert caught.value.fix.endswith(f"network: {command}")
+    # The same rows alone are within the band, and so they are as a part of a list that goes on.
+    assert fetch(rows, directory, update=strict).ok == 2
+    assert fetch(rows, directory, update=strict, among=replace(before, total=1000)).ok == 2
+
+
+def test_what_is_told_about_a_directory_names_the_command_that_made_it(
+    shared_server: ImageServer, directory: Path
+) -> None:
+    rows = good(shared_server, 2, 2040)
+    fetch(rows, directory, again="trackyard run datacomp download")
+    (directory / "part-00000.parquet").unlink()
+    with pytest.raises(DataError) as caught:
+        UrlImages.open(directory)
+    assert caught.value.fix == "trackyard run datacomp download"

@@ -35,7 +35,7 @@ class Workers:
     async def start(self) -> None:
         await asyncio.sleep(0)
 
-    async def check(self, data: bytes, url: str, *, sha256: bytes | None) -> Kept:
+    async def check(self, data: bytes, url: str, *, sha256: bytes | None, faces: object) -> Kept:
         await self._behave(data)
         return Kept(sha256=bytes(32), blake3=bytes(32), width=1, height=1, data=None)
 

@@ -5,16 +5,19 @@ from __future__ import annotations
 import tempfile
 from pathlib import Path
 
+import pyarrow.parquet as pq
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from trackyard.acquire.images.pinned_list import FILE, PinnedList, UrlRow, rows_digest
+from trackyard.acquire.images.pinned_list import FILE, PinnedList, UrlRow, rows_digest, url_key
 from trackyard.errors import ConfigError, DataError
 
 RULES = {"max_side": 384}
 ROWS = st.lists(
-    st.builds(UrlRow, st.text(st.characters(codec="utf-8"), max_size=3), st.none()), min_size=1, max_size=60
+    st.builds(UrlRow, st.text(st.characters(codec="utf-8", exclude_characters="@"), max_size=3), st.none()),
+    min_size=1,
+    max_size=60,
 )
 
 
@@ -74,3 +77,43 @@ def test_a_damaged_list_is_told(tmp_path: Path) -> None:
     (tmp_path / FILE).write_bytes(data)
     with pytest.raises(DataError, match="cannot be read"):
         made.shard(0)
+
+
+def test_faces_are_pinned_and_decide_whose_directory_it_is(tmp_path: Path) -> None:
+    row = UrlRow("http://a/", None, ((0.1, 0.2, 0.3, 0.4), (0.0, 0.0, 1.0, 1.0)))
+    made = pin([row, UrlRow("http://b/")], tmp_path)
+    assert made.shard(0) == (row, UrlRow("http://b/"))
+    assert pin([row, UrlRow("http://b/")], tmp_path) == made
+    for other in (UrlRow("http://a/"), UrlRow("http://a/", None, row.faces[:1])):
+        with pytest.raises(ConfigError, match="another list of URLs"):
+            pin([other, UrlRow("http://b/")], tmp_path)
+
+
+def test_no_user_or_password_is_written_down(tmp_path: Path) -> None:
+    rows = [
+        UrlRow("http://somebody:hunter2@h.org/a.jpg"),  # secret-scan: allow
+        UrlRow("//token@h.org/b.jpg"),
+        UrlRow("http://h.org/c@d.jpg?e@f"),
+    ]
+    made = pin(rows, tmp_path)
+    assert [row.url for row in made.shard(0)] == [
+        "http://[redacted]@h.org/a.jpg",
+        "//[redacted]@h.org/b.jpg",
+        "http://h.org/c@d.jpg?e@f",
+    ]
+    assert url_key(rows[0].url) == url_key(made.shard(0)[0].url)
+    assert not [path for path in tmp_path.iterdir() if b"hunter2" in path.read_bytes()]
+
+
+def test_a_list_that_was_pinned_before_there_were_faces_goes_on(tmp_path: Path) -> None:
+    """Its file has no column for them, its rules do not speak of them, and its digest is what it was."""
+    rows = [UrlRow("http://a/"), UrlRow("http://b/", "ab" * 32)]
+    made = pin(rows, tmp_path)
+    table = pq.read_table(tmp_path / FILE).drop_columns(["faces"])
+    pq.write_table(table, tmp_path / FILE, row_group_size=7)
+    assert PinnedList.read(tmp_path).shard(0) == tuple(rows)
+    rules = {"blur_faces": True, "hash_mismatch": "reject"}
+    assert PinnedList.pin(rows, tmp_path, urls_per_shard=7, rules=RULES | rules).digest == made.digest
+    with pytest.raises(ConfigError, match="blur_faces=True, now False"):
+        PinnedList.pin(rows, tmp_path, urls_per_shard=7, rules=RULES | rules | {"blur_faces": False})
+    assert rows_digest(rows) == "455202b38b8d07b8d3f0c209ea99df8106b291114f68fbe5137d69bed860b6ca"

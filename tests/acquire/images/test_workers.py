@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import io
+import os
 import socket
 
 import pytest
@@ -11,7 +12,7 @@ from PIL import Image
 
 from tests.loopback.images import jpeg
 from trackyard.acquire.images.check import ImageRules, Kept, Refused, check_image
-from trackyard.acquire.images.workers import ImageWorkers
+from trackyard.acquire.images.workers import NICENESS, ImageWorkers
 from trackyard.errors import TrackyardError
 
 RULES = ImageRules(max_side=100, min_side=32, max_aspect=8.0, max_pixels=50_000_000)
@@ -57,6 +58,17 @@ def test_a_worker_that_has_died_in_the_meantime_is_told() -> None:
                     await pool.check(jpeg(number), f"http://x/{number}", sha256=None)
 
     asyncio.run(asyncio.wait_for(ask(), 20))
+
+
+def test_the_event_loop_comes_before_its_workers() -> None:
+    async def ask() -> list[int]:
+        async with ImageWorkers(RULES, workers=2, memory_bytes=10**9) as pool:
+            await pool.start()
+            await asyncio.gather(*(pool.check(jpeg(number), "http://x/", sha256=None) for number in range(8)))
+            return [os.getpriority(os.PRIO_PROCESS, worker.process.pid or 0) for worker in pool._workers]
+
+    own = os.getpriority(os.PRIO_PROCESS, 0)
+    assert asyncio.run(ask()) == [min(19, own + NICENESS)] * 2
 
 
 @pytest.mark.parametrize("said", [b"{", b"[]", b"{}", b'{"sha256": "zz", "cause": "dns", "detail": ""}'])

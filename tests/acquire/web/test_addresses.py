@@ -185,6 +185,24 @@ def test_a_name_is_looked_up_once_and_private_answers_are_dropped() -> None:
     assert asked == ["name.example"]
 
 
+def test_a_look_up_of_ones_own_may_know_another_port() -> None:
+    async def ask() -> list[tuple[str, int]]:
+        resolver = GuardedResolver(PUBLIC, timeout_s=1.0, lookup=lambda host, port: rows("9.9.9.9"))
+        try:
+            return [(row["host"], row["port"]) for row in await resolver.resolve("name.example", 8080)]
+        finally:
+            await resolver.close()
+
+    assert asyncio.run(ask()) == [("9.9.9.9", 80)]
+
+
+@pytest.mark.parametrize("url", ["http://[]@/", "http://[redacted]@/cat.jpg"])
+def test_a_url_that_its_parser_stumbles_over_is_no_url(url: str) -> None:
+    with pytest.raises(AddressRefused) as raised:
+        check_url(url)
+    assert raised.value.cause == "bad_url"
+
+
 def test_a_name_with_private_answers_only_is_refused() -> None:
     with pytest.raises(AddressRefused, match=r"name\.example leads to 169\.254\.169\.254") as raised:
         resolve(lambda host, port: rows("169.254.169.254", "10.0.0.1"))

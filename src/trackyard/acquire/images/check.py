@@ -11,12 +11,13 @@ import io
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 from blake3 import blake3
 from PIL import Image, ImageOps
 
+from trackyard.acquire.images.faces import Faces, as_shown, blur, is_box, orientation
 from trackyard.acquire.media import UnreadableMedia, open_image
 
 if TYPE_CHECKING:
@@ -44,19 +45,23 @@ class ImageRules:
     """max_side: pixels of the longer side from which images are scaled down and stored as JPEG; None keeps all bytes.
 
     min_side: pixels of the shorter side. max_aspect: longer by shorter side. max_pixels: width x height.
+    hash_mismatch: what becomes of bytes with another digest than was expected.
     """
 
     max_side: int | None
     min_side: int
     max_aspect: float
     max_pixels: int
+    blur_faces: bool = True
+    hash_mismatch: Literal["reject", "keep"] = "reject"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Kept:
     """An image that is stored. width, height: as displayed. data: its bytes, None where those delivered are kept.
 
-    blake3: of the stored bytes; sha256: of the delivered ones; 32 bytes each.
+    blake3: of the stored bytes; sha256: of the delivered ones; 32 bytes each. mismatch: which digest was expected, in
+    words, where it was another and is kept all the same.
     """
 
     sha256: bytes
@@ -64,6 +69,7 @@ class Kept:
     width: int
     height: int
     data: bytes | None
+    mismatch: str = ""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -81,17 +87,28 @@ class _Problem(Exception):
         self.cause: ImageCause = cause
 
 
-def check_image(data: bytes, rules: ImageRules, *, sha256: bytes | None) -> Kept | Refused:
-    """Judge delivered bytes. sha256: 32 bytes that their digest should be, None if nobody says."""
+def check_image(data: bytes, rules: ImageRules, *, sha256: bytes | None, faces: Faces = ()) -> Kept | Refused:
+    """Judge delivered bytes. sha256: 32 bytes that their digest should be, None if nobody says. faces: to be blurred.
+
+    An image with a face whose place is not known is not kept.
+    """
     found = hashlib.sha256(data).digest()
+    mismatch = ""
     try:
         kind = next((kind for kind, matches in _MAGIC if matches(data[:16])), None)
         if kind is None:
             raise _Problem("not_image", f"{len(data)} bytes that are not JPEG, PNG, WebP or GIF")
         if sha256 is not None and found != sha256:
-            raise _Problem("hash_mismatch", f"sha256 {found.hex()}, expected {sha256.hex()}")
-        image, is_scaled = _decoded(data, kind, rules)
-        stored = _encoded(image) if is_scaled else None
+            mismatch = f"sha256 {found.hex()}, expected {sha256.hex()}"
+            if rules.hash_mismatch == "reject":
+                raise _Problem("hash_mismatch", mismatch)
+        if not rules.blur_faces:
+            faces = ()
+        for face in faces:
+            if not is_box(face):
+                raise _Problem("face_box", f"{list(face)!r:.100} is no box within the picture")
+        image, is_changed = _decoded(data, kind, rules, faces)
+        stored = _encoded(image) if is_changed else None
     except _Problem as problem:
         return Refused(sha256=found, cause=problem.cause, detail=str(problem))
     except UnreadableMedia as error:
@@ -99,7 +116,7 @@ def check_image(data: bytes, rules: ImageRules, *, sha256: bytes | None) -> Kept
     except _DAMAGE as error:
         return Refused(sha256=found, cause=_cause_of(error), detail=_words(error))
     digest = blake3(data if stored is None else stored).digest()
-    return Kept(sha256=found, blake3=digest, width=image.width, height=image.height, data=stored)
+    return Kept(sha256=found, blake3=digest, width=image.width, height=image.height, data=stored, mismatch=mismatch)
 
 
 def _cause_of(error: BaseException | None) -> ImageCause:
@@ -112,19 +129,24 @@ def _words(error: BaseException) -> str:
     return f"{type(error).__name__}: {error}"[:300]
 
 
-def _decoded(data: bytes, kind: str, rules: ImageRules) -> tuple[Image.Image, bool]:
-    """The image as it is stored, and whether it was scaled down to that."""
+def _decoded(data: bytes, kind: str, rules: ImageRules, faces: Faces) -> tuple[Image.Image, bool]:
+    """The image as it is stored, and whether it was changed for that."""
     with warnings.catch_warnings():
         warnings.simplefilter("error", Image.DecompressionBombWarning)
         header: Image.Image = Image.open(io.BytesIO(data), formats=(kind,))
     _check_geometry(header.width, header.height, rules)
+    turned = orientation(header) if faces else 1
     target = _target(header.width, header.height, rules.max_side)
     if target is None:
-        return open_image(data, "the image"), False
-    if kind == "JPEG":
-        return _scaled_jpeg(header, target), True
-    image = open_image(data, "the image")
-    return _scaled(image, _target(image.width, image.height, rules.max_side) or target), True
+        image = open_image(data, "the image")
+    elif kind == "JPEG":
+        image = _scaled_jpeg(header, target)
+    else:
+        image = open_image(data, "the image")
+        image = _scaled(image, _target(image.width, image.height, rules.max_side) or target)
+    if faces:
+        image = blur(_opaque(image), [as_shown(face, turned) for face in faces])
+    return image, bool(faces) or target is not None
 
 
 def _check_geometry(width: int, height: int, rules: ImageRules) -> None:

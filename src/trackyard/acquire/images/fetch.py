@@ -26,7 +26,7 @@ from trackyard.acquire.images.flow import Flow, FlowLimits
 from trackyard.acquire.images.lookup import Lost as Lost
 from trackyard.acquire.images.lookup import StoredImage as StoredImage
 from trackyard.acquire.images.lookup import UrlImages as UrlImages
-from trackyard.acquire.images.markers import Marker, Part, all_attempts, remove_unfinished
+from trackyard.acquire.images.markers import AGAIN, Marker, Part, all_attempts, remove_unfinished
 from trackyard.acquire.images.outcomes import OK, PERMANENT, Ledger, judge, ledger
 from trackyard.acquire.images.pinned_list import PinnedList
 from trackyard.acquire.images.pinned_list import UrlRow as UrlRow
@@ -34,9 +34,9 @@ from trackyard.acquire.images.shards import Outcome, Spill, Work, accepted_diges
 from trackyard.acquire.images.work import failed, unfinished
 from trackyard.acquire.images.workers import ImageWorkers
 from trackyard.acquire.media import MAX_PIXELS
-from trackyard.acquire.web.addresses import AddressPolicy
+from trackyard.acquire.web.addresses import AddressPolicy, Lookup, look_up
 from trackyard.acquire.web.http import FetchLimits, GuardedClient
-from trackyard.durable import sweep
+from trackyard.durable import sweep, write_atomic
 from trackyard.errors import TrackyardError
 from trackyard.exclusive import exclusive
 from trackyard.parameters import Parameters
@@ -58,6 +58,10 @@ class UrlImageParameters(Parameters):
     max_aspect: float = Field(default=8.0, ge=1)
     """Longer by shorter side."""
     max_pixels: int = Field(default=50_000_000, ge=1, le=MAX_PIXELS)
+    blur_faces: bool = True
+    """Blur the faces that a list names before an image is stored. One whose place cannot be told is a loss."""
+    hash_mismatch: Literal["reject", "keep"] = "reject"
+    """What becomes of bytes with another sha256 than their row says; those that are kept are counted apart."""
     keep_duplicates: bool = False
     """Store an image again that another URL has brought already."""
     urls_per_shard: int = Field(default=4096, ge=1)
@@ -80,13 +84,15 @@ class UrlImageParameters(Parameters):
             raise ValueError(f"acceptance {self.acceptance} is not a band within 0 and 1")
         return self
 
-    def rules(self) -> dict[str, int | float | bool | None]:
+    def rules(self) -> dict[str, int | float | bool | str | None]:
         """What decides the content of the shards, and so is pinned with the list."""
         return {
             "max_side": self.max_side,
             "min_side": self.min_side,
             "max_aspect": self.max_aspect,
             "max_pixels": self.max_pixels,
+            "blur_faces": self.blur_faces,
+            "hash_mismatch": self.hash_mismatch,
             "keep_duplicates": self.keep_duplicates,
             "quality": QUALITY,
         }
@@ -109,13 +115,15 @@ class Progress:
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ImagesReport:
     """What a directory holds after a fetch. counts: by outcome, `ok` among them. repeated: rows of the list that name a
-    URL once more. files, bytes: of the finished parts. warnings: sentences for people."""
+    URL once more. files, bytes: of the finished parts. mismatched: images with another digest than their row says.
+    warnings: sentences for people."""
 
     counts: Mapping[str, int]
     repeated: int
     files: int
     bytes: int
     warnings: tuple[str, ...]
+    mismatched: int = 0
 
     @property
     def attempted(self) -> int:
@@ -132,13 +140,18 @@ def fetch_images(
     *,
     parameters: UrlImageParameters,
     policy: AddressPolicy | None = None,
+    lookup: Lookup = look_up,
     retry_failed: bool = False,
     progress: Callable[[Progress], None] | None = None,
+    among: Ledger | None = None,
+    again: str | None = None,
 ) -> ImagesReport:
     """Bring every URL of a list to `directory`, the folder raw/NAME/images of the entry NAME, or go on with it.
 
     Finished shards are not fetched again. retry_failed: try first what failed in them and may be cured by another day.
-    policy: addresses that may be asked, public ones by default.
+    policy: addresses that may be asked, public ones by default. lookup: how names are resolved. among: what became of
+    other parts of a longer list, of `total` rows with this one, with which the losses are judged. again: the command
+    that goes on, where that is not `trackyard data fetch`.
     Raises AcceptanceError if the losses are not ordinary, ConfigError if the directory belongs to another list,
     TrackyardError if another process works on it or if a worker fails. The same command goes on after each.
     """
@@ -146,7 +159,9 @@ def fetch_images(
     with exclusive(directory / LOCK, what=str(directory), why="two processes would overwrite each other's shards"):
         sweep(directory)
         pinned = PinnedList.pin(urls, directory, urls_per_shard=parameters.urls_per_shard, rules=parameters.rules())
-        fetch = _Fetch(pinned, parameters, policy or AddressPolicy(), progress)
+        if again is not None:
+            write_atomic(directory / AGAIN, again + "\n")
+        fetch = _Fetch(pinned, parameters, policy or AddressPolicy(), lookup, progress, among)
         return fetch.run(retry_failed=retry_failed)
 
 
@@ -156,10 +171,13 @@ class _Fetch:
         pinned: PinnedList,
         parameters: UrlImageParameters,
         policy: AddressPolicy,
+        lookup: Lookup,
         progress: Callable[[Progress], None] | None,
+        among: Ledger | None,
     ) -> None:
         self._pinned, self._directory = pinned, pinned.directory
-        self._parameters, self._policy, self._progress = parameters, policy, progress
+        self._parameters, self._policy, self._lookup, self._progress = parameters, policy, lookup, progress
+        self._among = among or Ledger(ok=0, by_cause={}, total=pinned.urls)
         self._accepted = DigestSet()
         self._phase: Literal["fetch", "retry"] = "fetch"
         self._before = Ledger(ok=0, by_cause={}, total=pinned.urls)
@@ -174,10 +192,10 @@ class _Fetch:
                 self._accepted.add(accepted_digests(self._directory, marker))
         if retry_failed:
             self._pass("retry", failed(self._pinned, self._accepted))
-            judge(ledger(self._directory), self._parameters.acceptance, self._directory)
+            self._judge(ledger(self._directory))
         self._pass("fetch", unfinished(self._pinned))
         found = ledger(self._directory)
-        warnings = judge(found, self._parameters.acceptance, self._directory)
+        warnings = self._judge(found)
         whole = list(self._finished())
         return ImagesReport(
             counts={OK: found.ok, **found.by_cause},
@@ -185,7 +203,14 @@ class _Fetch:
             files=len(whole) * len(Part(0).files),
             bytes=sum(marker.images.bytes + marker.outcomes.bytes for marker in whole),
             warnings=warnings,
+            mismatched=sum(marker.mismatched for marker in whole),
         )
+
+    def _judge(self, found: Ledger) -> tuple[str, ...]:
+        """With what became of the other parts of the list."""
+        counts = Counter({OK: found.ok, **found.by_cause}) + Counter({OK: self._among.ok, **self._among.by_cause})
+        total = self._among.total
+        return judge(Ledger.of(counts, total=total), self._parameters.acceptance, self._directory)
 
     def _finished(self) -> Iterator[Marker]:
         for found in all_attempts(self._directory, self._pinned.shards):
@@ -212,16 +237,18 @@ class _Fetch:
             min_side=parameters.min_side,
             max_aspect=parameters.max_aspect,
             max_pixels=parameters.max_pixels,
+            blur_faces=parameters.blur_faces,
+            hash_mismatch=parameters.hash_mismatch,
         )
-        limits = FlowLimits(
-            tasks=2 * parameters.limits.in_flight, held_bytes=parameters.held_bytes, ahead=parameters.shards_ahead
-        )
+        # As many as the client can have on the way, slow ones included, and some that wait for a worker meanwhile.
+        tasks = parameters.limits.most_at_once + parameters.limits.in_flight
+        limits = FlowLimits(tasks=tasks, held_bytes=parameters.held_bytes, ahead=parameters.shards_ahead)
         workers = ImageWorkers(
             rules,
             workers=parameters.workers or len(os.sched_getaffinity(0)),
             memory_bytes=parameters.worker_bytes,
         )
-        async with GuardedClient(parameters.limits, self._policy) as client, workers:
+        async with GuardedClient(parameters.limits, self._policy, lookup=self._lookup) as client, workers:
             flow = Flow(self._directory, client, workers, limits, write=self._write, on_change=self._on_change)
             await flow.run(works)
 
@@ -236,7 +263,7 @@ class _Fetch:
         if self._phase == "fetch" and counted >= self._judged + JUDGE_EVERY:
             self._judged = counted
             so_far = Counter({OK: self._before.ok, **self._before.by_cause}) + flow.counts
-            judge(Ledger.of(so_far, total=self._pinned.urls), self._parameters.acceptance, self._directory)
+            self._judge(Ledger.of(so_far, total=self._pinned.urls))
         if self._progress is not None:
             now = time.monotonic()
             if now >= self._reported + REPORT_EVERY_S or flow.done == self._total:

@@ -134,17 +134,30 @@ class Flow:
         self._held += size
         try:
             expected = bytes.fromhex(row.sha256) if row.sha256 else None
-            found = await self._workers.check(fetched.body, row.url, sha256=expected)
+            found = await self._workers.check(fetched.body, row.url, sha256=expected, faces=row.faces)
         finally:
             self._held -= size
         if isinstance(found, Refused):
             return Outcome(
-                url=row.url, outcome=found.cause, detail=found.detail, attempts=fetched.attempts, sha256=found.sha256
+                url=row.url,
+                outcome=found.cause,
+                detail=found.detail,
+                attempts=fetched.attempts,
+                sha256=found.sha256,
+                delivered=size,
             )
         data = fetched.body if found.data is None else found.data
         self.bytes += len(data)
         image = Stored(part.spill.add(data), len(data), found.blake3, found.width, found.height)
-        return Outcome(url=row.url, outcome=OK, attempts=fetched.attempts, sha256=found.sha256, image=image)
+        return Outcome(
+            url=row.url,
+            outcome=OK,
+            detail=found.mismatch,
+            attempts=fetched.attempts,
+            sha256=found.sha256,
+            delivered=size,
+            image=image,
+        )
 
     def _tell(self) -> None:
         """Count what is settled without a gap from the beginning of the list."""

@@ -27,8 +27,16 @@ SCHEMA = "trackyard-url-shard/1"
 _NAME = re.compile(r"part-(\d{5,})(?:\.retry-(\d{2,}))?\.")
 
 
+AGAIN = "again.txt"
+"""File with the command that goes on with a directory, where that is not `trackyard data fetch`."""
+
+
 def command(directory: Path, *, retry: bool = False) -> str:
-    """The command that goes on with `directory`, which is the folder raw/NAME/images of the entry NAME."""
+    """The command that goes on with `directory`: that in its file AGAIN, else that of the folder raw/NAME/images of the
+    entry NAME."""
+    named = directory / AGAIN
+    if named.is_file():
+        return named.read_text(encoding="utf-8").strip()
     return f"trackyard data fetch {directory.absolute().parent.name}" + (" --retry-failed" if retry else "")
 
 
@@ -79,7 +87,8 @@ class Marker:
     """A finished part. first_row, end_row: the shard's rows of the list. attempted: rows tried in this part.
 
     counts: their outcomes. shard_counts: latest outcomes of all rows of the shard, with this part. inputs: blake3 of
-    the rows tried.
+    the rows tried. delivered: bytes of the bodies that came. mismatched: images whose digest was not the expected one
+    and that were kept all the same.
     """
 
     part: Part
@@ -91,6 +100,8 @@ class Marker:
     inputs: str
     images: PartFile
     outcomes: PartFile
+    delivered: int = 0
+    mismatched: int = 0
 
     def write(self, directory: Path) -> None:
         """Write the marker; both files must be durable already."""
@@ -104,6 +115,8 @@ class Marker:
                 "attempted": self.attempted,
                 "counts": _sorted(self.counts),
                 "shard_counts": _sorted(self.shard_counts),
+                "delivered": self.delivered,
+                "mismatched": self.mismatched,
                 "inputs": self.inputs,
                 "images": asdict(self.images),
                 "outcomes": asdict(self.outcomes),
@@ -147,6 +160,9 @@ def _marker(body: Mapping[str, Any]) -> Marker:
         inputs=str(body["inputs"]),
         images=PartFile(**body["images"]),
         outcomes=PartFile(**body["outcomes"]),
+        # Parts that were finished before these were counted do not say.
+        delivered=int(body.get("delivered", 0)),
+        mismatched=int(body.get("mismatched", 0)),
     )
 
 

@@ -17,8 +17,9 @@ from trackyard.acquire.web import failures
 from trackyard.errors import DataError, TrackyardError
 
 ImageCause = Literal[
-    "not_image", "decode_error", "truncated", "pixel_limit", "too_small", "aspect", "hash_mismatch", "duplicate"
-]
+    "not_image", "decode_error", "truncated", "pixel_limit", "too_small", "aspect", "hash_mismatch", "face_box",
+    "duplicate",
+]  # fmt: skip
 """Causes found in bytes that were delivered. `internal_error` is none of them: it ends the run instead."""
 
 Cause = failures.Cause | ImageCause
@@ -28,7 +29,7 @@ CAUSES: tuple[str, ...] = tuple(dict.fromkeys((*get_args(failures.Cause), *get_a
 PERMANENT = frozenset(
     {
         "bad_url", "blocked_address", "http_410", "opt_out", "too_large",
-        "pixel_limit", "too_small", "aspect", "hash_mismatch", "duplicate",
+        "pixel_limit", "too_small", "aspect", "hash_mismatch", "face_box", "duplicate",
     }
 )  # fmt: skip
 """Causes that another day does not cure; the others are tried again by `--retry-failed`."""

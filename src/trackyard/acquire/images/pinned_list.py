@@ -17,10 +17,12 @@ import pyarrow.parquet as pq
 from blake3 import blake3
 from pyarrow.lib import StringBuilder
 
+from trackyard.acquire.images.faces import Faces, faces_of, text_of
 from trackyard.acquire.images.markers import command
 from trackyard.digest import digest_file
 from trackyard.durable import TEMPORARY, fsync_directory, fsync_file
 from trackyard.errors import ConfigError, DataError
+from trackyard.redact import REDACTED
 from trackyard.schema import read_document, write_document
 
 SCHEMA = "trackyard-url-list/1"
@@ -29,21 +31,32 @@ FILE = "list.parquet"
 KEY_BYTES = 16
 """Bytes of a digest by which a URL or an image is known in memory: among a billion, two collide with odds of 1e-21."""
 
-_COLUMNS = pa.schema([("url", pa.string()), ("sha256", pa.string())])
+_COLUMNS = pa.schema([("url", pa.string()), ("sha256", pa.string()), ("faces", pa.string())])
 _SHA256 = re.compile(r"[0-9a-f]{64}")
+_USERINFO = re.compile(r"^([^/?#]*//)[^/?#]*@")
+_FACES = 1 << 31
+"""In the length of a digest: boxes follow."""
+_BEFORE = {"blur_faces": True, "hash_mismatch": "reject"}
+"""Rules of lists that were pinned before there were these: they named no faces."""
 
 
 @dataclass(frozen=True, slots=True)
 class UrlRow:
-    """An address and the sha256 (hex) that its bytes should have, None if nobody says."""
+    """An address and the sha256 (hex) that its bytes should have, None if nobody says. faces: to be blurred."""
 
     url: str
     sha256: str | None = None
+    faces: Faces = ()
+
+
+def listed_url(url: str) -> str:
+    """A URL as it is written down: without user and password, which are secrets. It is refused with or without them."""
+    return _USERINFO.sub(rf"\g<1>{REDACTED}@", url) if "@" in url else url
 
 
 def url_key(url: str) -> bytes:
     """KEY_BYTES bytes that stand for a URL."""
-    return blake3(url.encode()).digest(KEY_BYTES)
+    return blake3(listed_url(url).encode()).digest(KEY_BYTES)
 
 
 def rows_digest(rows: Iterable[UrlRow]) -> str:
@@ -55,8 +68,10 @@ def rows_digest(rows: Iterable[UrlRow]) -> str:
 
 
 def _update(hasher: Any, row: UrlRow) -> None:
-    url, sha256 = row.url.encode(), (row.sha256 or "").encode()
-    hasher.update(struct.pack("<II", len(url), len(sha256)) + url + sha256)
+    url, sha256, faces = row.url.encode(), (row.sha256 or "").encode(), text_of(row.faces).encode()
+    hasher.update(struct.pack("<II", len(url), len(sha256) | (_FACES if faces else 0)) + url + sha256)
+    if faces:
+        hasher.update(struct.pack("<I", len(faces)) + faces)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -86,7 +101,7 @@ class PinnedList:
                 repeated=int(body["repeated"]),
                 digest=str(body["digest"]),
                 urls_per_shard=int(body["urls_per_shard"]),
-                rules=dict(body["rules"]),
+                rules=_BEFORE | dict(body["rules"]),
                 blake3=str(body["file"]["blake3"]),
             )
         except (KeyError, TypeError, ValueError) as error:
@@ -104,6 +119,7 @@ class PinnedList:
 
         ConfigError if the directory belongs to another list or other rules. About 100 bytes per URL are held.
         """
+        rules = _BEFORE | dict(rules)
         if (directory / DOCUMENT).is_file():
             pinned = cls.read(directory)
             pinned._check(rows_digest(map(_checked, rows)), urls_per_shard, rules)
@@ -140,7 +156,7 @@ class PinnedList:
             repeated=total - len(seen),
             digest=hasher.hexdigest(),
             urls_per_shard=urls_per_shard,
-            rules=dict(rules),
+            rules=rules,
             blake3=digest_file(directory / FILE),
         )
         write_document(
@@ -193,7 +209,8 @@ class PinnedList:
             with pq.ParquetFile(path, page_checksum_verification=True) as file:
                 for number in numbers:
                     columns = file.read_row_group(number).to_pydict()
-                    yield tuple(map(UrlRow, columns["url"], columns["sha256"]))
+                    boxes = columns.get("faces") or [None] * len(columns["url"])
+                    yield tuple(map(UrlRow, columns["url"], columns["sha256"], map(faces_of, boxes)))
         except (OSError, pa.ArrowException) as error:
             raise DataError(
                 what=f"{path} cannot be read: {error}",
@@ -204,15 +221,17 @@ class PinnedList:
 
 def _write(writer: Any, rows: list[UrlRow]) -> None:
     # Builders, because pa.array imports pandas: a third of a second before the first request.
-    columns = (StringBuilder(), StringBuilder())
-    for column, values in zip(columns, ((row.url for row in rows), (row.sha256 for row in rows)), strict=True):
-        column.append_values(values)
+    columns = (StringBuilder(), StringBuilder(), StringBuilder())
+    boxes = (text_of(row.faces) or None for row in rows)
+    values = ((row.url for row in rows), (row.sha256 for row in rows), boxes)
+    for column, texts in zip(columns, values, strict=True):
+        column.append_values(texts)
     table = pa.Table.from_arrays([column.finish() for column in columns], schema=_COLUMNS)
     writer.write_table(table, row_group_size=len(rows))
 
 
 def _checked(row: UrlRow) -> UrlRow:
-    """`row` with its digest in lower case; DataError for what cannot be a row."""
+    """`row` as it is pinned: digest in lower case, no password; DataError for what cannot be a row."""
     sha256 = row.sha256.lower() if row.sha256 else None
     problem = None
     if sha256 is not None and not _SHA256.fullmatch(sha256):
@@ -227,4 +246,4 @@ def _checked(row: UrlRow) -> UrlRow:
             why="no bytes could ever be compared with it, or no address be asked for",
             fix="check the columns that the list is read from: `trackyard data show NAME`",
         )
-    return UrlRow(row.url, sha256)
+    return UrlRow(listed_url(row.url), sha256, tuple(tuple(map(float, box)) for box in row.faces))

@@ -15,6 +15,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from trackyard.acquire.images.columns import record_batch
 from trackyard.acquire.images.digest_set import DigestSet
 from trackyard.acquire.images.markers import Marker, Part, PartFile, command
 from trackyard.acquire.images.outcomes import OK, conserve
@@ -63,13 +64,17 @@ class Stored:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Outcome:
-    """What became of one URL. sha256: 32 bytes, of what was delivered. image: of an accepted one."""
+    """What became of one URL. sha256: 32 bytes, of what was delivered. delivered: its bytes. image: of an accepted one.
+
+    detail: of a loss; of an accepted image only that its digest was not the expected one.
+    """
 
     url: str
     outcome: str
     detail: str = ""
     attempts: int = 0
     sha256: bytes | None = None
+    delivered: int = 0
     image: Stored | None = None
 
 
@@ -144,6 +149,8 @@ def write_part(
         attempted=len(work.rows),
         counts=counts,
         shard_counts=shard_counts,
+        delivered=sum(outcome.delivered for outcome in settled),
+        mismatched=sum(outcome.outcome == OK and bool(outcome.detail) for outcome in settled),
         inputs=rows_digest(work.rows),
         images=PartFile.of(directory, work.part.images),
         outcomes=PartFile.of(directory, work.part.outcomes),
@@ -200,7 +207,7 @@ def _write(path: Path, schema: pa.Schema, groups: Iterator[dict[str, list[Any]]]
         partial, schema, compression=compression, use_dictionary=False, write_statistics=False, write_page_checksum=True
     ) as writer:
         for columns in groups:
-            writer.write_table(pa.table(columns, schema=schema))
+            writer.write_batch(record_batch(columns, schema))
     fsync_file(partial)
     partial.replace(path)
 

@@ -24,11 +24,14 @@ from types import TracebackType
 from typing import Any, Self
 
 from trackyard.acquire.images.check import ImageRules, Kept, Refused, check_image
+from trackyard.acquire.images.faces import Faces, faces_of, text_of
 from trackyard.errors import TrackyardError
 
+NICENESS = 5
+"""Of workers: where processors are short the event loop comes first, or its places stay empty while images decode."""
 PIPELINE = 2
 """Images handed to a worker at once: one that it works on and the next."""
-_REQUEST = struct.Struct("<I?32s")
+_REQUEST = struct.Struct("<II?32s")
 _ANSWER = struct.Struct("<II")
 _CRASH = "crash"
 
@@ -58,12 +61,13 @@ class _Worker:
     ended: str | None = None
     """What is known of its end."""
 
-    async def ask(self, data: bytes, url: str, sha256: bytes | None) -> Kept | Refused:
+    async def ask(self, data: bytes, url: str, sha256: bytes | None, faces: Faces) -> Kept | Refused:
         if self.ended is not None:
             raise internal_error(url, self.ended)
         asked = _Asked(url, asyncio.get_running_loop().create_future())
         self.asked.append(asked)
-        self.writer.write(_REQUEST.pack(len(data), sha256 is not None, sha256 or b""))
+        boxes = text_of(faces).encode()
+        self.writer.write(_REQUEST.pack(len(data), len(boxes), sha256 is not None, sha256 or b"") + boxes)
         self.writer.write(data)
         with suppress(ConnectionError):  # a worker that died is told by its missing answer, with its last words
             await self.writer.drain()
@@ -139,11 +143,11 @@ class ImageWorkers:
         for worker in self._workers:
             await asyncio.to_thread(worker.process.join)
 
-    async def check(self, data: bytes, url: str, *, sha256: bytes | None) -> Kept | Refused:
+    async def check(self, data: bytes, url: str, *, sha256: bytes | None, faces: Faces = ()) -> Kept | Refused:
         """`check_image` in a worker. TrackyardError (internal_error) if the worker fails or dies."""
         worker = await self._free.get()
         try:
-            return await worker.ask(data, url, sha256)
+            return await worker.ask(data, url, sha256, faces)
         finally:
             self._free.put_nowait(worker)
 
@@ -158,21 +162,24 @@ def _result(said: dict[str, Any], data: bytes | None) -> Kept | Refused:
         width=said["width"],
         height=said["height"],
         data=data,
+        mismatch=said["mismatch"],
     )
 
 
 def _work(theirs: socket.socket, rules: dict[str, Any], memory_bytes: int) -> None:
     """Life of a worker: it ends when the other end of its socket is closed, and so with its parent."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # an interrupt is the parent's to act on
+    os.nice(NICENESS)
     _limit_memory(memory_bytes)
     limits = ImageRules(**rules)
     with theirs, suppress(ConnectionError):
         stream = theirs.makefile("rb", buffering=1 << 16)
         while head := stream.read(_REQUEST.size):
-            size, expected, sha256 = _REQUEST.unpack(head)
+            size, boxes, expected, sha256 = _REQUEST.unpack(head)
+            faces = faces_of(stream.read(boxes).decode())
             data = stream.read(size)
             try:
-                found = check_image(data, limits, sha256=sha256 if expected else None)
+                found = check_image(data, limits, sha256=sha256 if expected else None, faces=faces)
             except BaseException:
                 _answer(theirs, {_CRASH: traceback.format_exc()}, b"")
                 raise
@@ -180,7 +187,7 @@ def _work(theirs: socket.socket, rules: dict[str, Any], memory_bytes: int) -> No
                 said = {"sha256": found.sha256.hex(), "cause": found.cause, "detail": found.detail}
                 _answer(theirs, said, b"")
             else:
-                said = {"sha256": found.sha256.hex(), "blake3": found.blake3.hex()}
+                said = {"sha256": found.sha256.hex(), "blake3": found.blake3.hex(), "mismatch": found.mismatch}
                 _answer(theirs, said | {"width": found.width, "height": found.height}, found.data or b"")
 
 

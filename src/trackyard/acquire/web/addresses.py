@@ -115,8 +115,8 @@ def check_url(url: str) -> URL:
     try:
         parsed = URL(url)
         host, port = parsed.raw_host, parsed.port
-    except ValueError as error:
-        # The text of the error may repeat the URL.
+    except (ValueError, IndexError) as error:
+        # yarl reads past the end of "http://[]@/". The text of the error may repeat the URL.
         raise AddressRefused("bad_url", f"not a URL ({type(error).__name__}, {len(url)} characters)") from None
     if parsed.scheme not in ("http", "https"):
         raise AddressRefused("bad_url", f"scheme {parsed.scheme[:20]!r} is not http or https")
@@ -183,7 +183,8 @@ class GuardedResolver(AbstractResolver):
             ResolveResult(
                 hostname=host,
                 host=str(row[4][0]),
-                port=port,
+                # A look-up that knows a name of its own may know another port for it.
+                port=int(row[4][1]),
                 family=row[0],
                 proto=row[2],
                 flags=socket.AI_NUMERICHOST | socket.AI_NUMERICSERV,

@@ -58,6 +58,6 @@ def redirect_target(response: aiohttp.ClientResponse, url: URL) -> URL | None:
     # The joined text is parsed anew: join() keeps what check_url refuses.
     try:
         joined = str(url.join(URL(location)))
-    except ValueError:
+    except (ValueError, IndexError):
         raise Problem("bad_url", "the redirect leads to something that is not a URL") from None
     return check_url(joined)

@@ -1,0 +1,1 @@
+"""Rows of addresses and captions become samples: chosen, fetched, curated, each with one outcome."""
