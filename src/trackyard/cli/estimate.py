@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, NoReturn
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -13,16 +13,14 @@ from trackyard.cli.root import repository_root
 from trackyard.errors import ConfigError
 
 if TYPE_CHECKING:
-    from trackyard.estimate.calibration import Calibration
     from trackyard.estimate.devices import Device
-    from trackyard.estimate.forecast import Machine
     from trackyard.estimate.workload import Lengths
     from trackyard.launch.sites import Site
 
 
 def estimate(
     track: Annotated[str, typer.Argument(help="molmo2, pile_ffn or datacomp")],
-    stage: Annotated[str, typer.Argument(help="stage1, stage2 or stage3; train for the other tracks; pile_ffn study")],
+    stage: Annotated[str, typer.Argument(help="stage1, stage2 or stage3; train or study for the other tracks")],
     profile: Annotated[str | None, typer.Option(help="name or path; none: params.yaml")] = None,
     site: Annotated[str, typer.Option(help="a file of sites/")] = "local",
     partition: Annotated[str | None, typer.Option(help="of the site, not the first that fits")] = None,
@@ -65,8 +63,10 @@ def estimate(
             fix=f"trackyard estimate {track} {stage} --profile h100, or a site with GPUs: --site anvil",
         )
     cases = cases_of(read_measurements(root / FILE), device, lambda measured: rebuild(measured, root, device))
-    if (track, stage) == STUDY:
-        _study(path, base, gpus, machine, calibrate(work, device, cases), as_json)
+    if stage == STUDY:
+        from trackyard.cli.estimate_study import print_study
+
+        sys.exit(0 if print_study(asked, root, machine, calibrate(work, device, cases), as_json=as_json) else 1)
     outcome = forecast(work, machine, calibrate(work, device, cases))
     change = None if outcome.fits else smallest_change(outcome)
     off = errors(device, cases, lambda other, calibration: predict(other, machine, calibration))
@@ -75,25 +75,6 @@ def estimate(
     else:
         print_estimate(outcome, change, off)
     sys.exit(0 if outcome.fits else 1)
-
-
-def _study(
-    profile: Path, base: str | None, gpus: int | None, machine: Machine, calibration: Calibration, as_json: bool
-) -> NoReturn:
-    """Print the estimate of all jobs, and end with 0 if they fit."""
-    from trackyard.recipes.pile_ffn.cost.estimating import SCHEMA, estimate_study
-    from trackyard.recipes.pile_ffn.cost.lines import lines, to_json
-    from trackyard.recipes.pile_ffn.parameters import load_pile_ffn
-
-    parameters = load_pile_ffn(profile, base=base)
-    if gpus is not None:
-        parameters = parameters.model_copy(update={"processes": gpus})
-    found = estimate_study(parameters, machine, calibration)
-    if as_json:
-        print_json({"schema": SCHEMA} | to_json(found))
-    else:
-        print("\n".join(lines(found)))
-    sys.exit(0 if found.fits else 1)
 
 
 def _device(site: Site, partition: str, named: str | None) -> Device:

@@ -35,8 +35,6 @@ def print_estimate(found: Forecast, change: Fitting | None, errors: Sequence[Err
         shown.add_row(check.name, _amount(check.needed, check.unit), _verdict(check))
     console = Console(width=WIDTH)
     console.print(shown)
-    if work.pending:
-        print(f"not there yet: {work.pending}")
     print(f"lengths: {work.lengths}")
     print(f"speed: {found.calibration.source}")
     for error in errors:

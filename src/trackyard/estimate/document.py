@@ -20,7 +20,6 @@ def as_document(found: Forecast, change: Fitting | None, errors: Sequence[Error]
         "track": work.track,
         "stage": work.stage,
         "preset": work.preset,
-        "pending": work.pending,
         "notes": list(work.notes),
         "lengths": work.lengths,
         "site": machine.site.name,

@@ -75,8 +75,6 @@ class Workload:
     world: int
     autocast: bool = False
     """Weights stay in fp32 and products run in bf16 (the Pile-FFN and TheWorld tracks)."""
-    pending: str | None = None
-    """What is not there yet of the stage itself."""
     notes: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:

@@ -10,15 +10,15 @@ from trackyard.estimate.calibration import Measured
 from trackyard.estimate.devices import Device
 from trackyard.estimate.workload import Lengths, Workload
 from trackyard.parameters import read_layered
-from trackyard.recipes.datacomp import sizes as datacomp
+from trackyard.recipes.datacomp.cost import sizes as datacomp
 from trackyard.recipes.molmo2 import sizes as molmo2
 from trackyard.recipes.molmo2.parameters import STAGES, load_molmo2
 from trackyard.recipes.pile_ffn.cost import sizes as pile_ffn
 from trackyard.recipes.pile_ffn.parameters import load_pile_ffn
 
-STUDY = ("pile_ffn", "study")
-"""Track and stage of an estimate of all of a track's jobs together."""
-TRACKS: dict[str, tuple[str, ...]] = {"molmo2": STAGES, "pile_ffn": ("train", "study"), "datacomp": ("train",)}
+STUDY = "study"
+"""Stage of an estimate of all of a track's jobs together."""
+TRACKS: dict[str, tuple[str, ...]] = {"molmo2": STAGES, "pile_ffn": ("train", STUDY), "datacomp": ("train", STUDY)}
 PROFILES = Path("profiles")
 ENDINGS = (".yaml", ".yml")
 
@@ -81,9 +81,15 @@ def workload(asked: Asked, device: Device) -> Workload:
         parameters = load_molmo2(asked.profile, base=asked.base)
         name = next(one for one in STAGES if one == asked.stage)
         return molmo2.workload(parameters, name, lengths=asked.lengths, dense=device.is_cpu, world=asked.world)
+    # A preset is a size without a profile; a study always has one.
+    profiled = asked.preset is None and asked.track in read_layered(asked.profile, base=asked.base)
     if asked.track == "datacomp":
+        if profiled or asked.stage == STUDY:
+            from trackyard.recipes.datacomp.parameters import load_datacomp
+
+            return datacomp.study_workload(load_datacomp(asked.profile, base=asked.base), device, world=asked.world)
         return datacomp.workload(asked.preset, device, world=asked.world)
-    if asked.preset is None and "pile_ffn" in read_layered(asked.profile, base=asked.base):
+    if profiled:
         return pile_ffn.study_workload(load_pile_ffn(asked.profile, base=asked.base), device, world=asked.world)
     return pile_ffn.workload(asked.preset, device, world=asked.world)
 

@@ -32,18 +32,18 @@ def verify(
     sample: Annotated[int, typer.Option(help="rows or images of each dataset that are decoded", min=0)] = 0,
     every: Annotated[bool, typer.Option("--all", help="decode every row or image")] = False,
     allow_missing: Annotated[list[str] | None, typer.Option(help="of the nine: an entry that may be absent")] = None,
-    models: Annotated[bool, typer.Option("--models", help="the Pile study, as the target `pile`")] = False,
-    profile: Annotated[str | None, typer.Option(help="of the Pile study: name or path")] = None,
-    quick: Annotated[bool, typer.Option("--quick", help="of the Pile study: metadata only")] = False,
+    models: Annotated[bool, typer.Option("--models", help="a study's models and data, by its profile")] = False,
+    profile: Annotated[str | None, typer.Option(help="of --models and pile: name or path")] = None,
+    quick: Annotated[bool, typer.Option("--quick", help="of --models and pile: metadata only")] = False,
     full: Annotated[
-        bool, typer.Option("--full", help="of the Pile study: weights, held-out files, benchmarks")
+        bool, typer.Option("--full", help="of --models and pile: weights, held-out files, benchmarks")
     ] = False,
     offline: Annotated[
-        bool, typer.Option("--offline", help="of the Pile study: the cache instead of the network")
+        bool, typer.Option("--offline", help="of --models and pile: the cache instead of the network")
     ] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Prove snapshots, fetched sets, staged sets, or the Pile study's models and data."""
+    """Prove snapshots, fetched sets, staged sets, or the models and data of a study."""
     wanted = targets or (["pile"] if models else ["data/mini"])
     _refuse_idle(at=at, fast=fast, sample=sample, every=every, allow_missing=allow_missing)
     if at is not None:
@@ -54,12 +54,12 @@ def verify(
     if wanted == ["pile"]:
         from trackyard.cli.data.preflight import preflight
 
-        preflight(profile=profile, quick=quick, full=full, offline=offline, as_json=as_json)
+        preflight(profile=profile, pile=targets == ["pile"], quick=quick, full=full, offline=offline, as_json=as_json)
         return
     if quick or full or offline or models or profile:
         raise ConfigError(
             what=f"--models, --profile, --quick, --full or --offline for {' '.join(wanted)}",
-            why="they choose among the checks of the Pile study's models and data",
+            why="they choose among the checks of a study's models and data",
             fix="trackyard data verify pile --quick",
         )
     folders = [Path(target) for target in wanted if "/" in target or Path(target).is_dir()]

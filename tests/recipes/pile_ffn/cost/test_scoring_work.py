@@ -77,8 +77,3 @@ def test_hours_follow_from_operations() -> None:
     assert searched.hours(SHAPE, DEVICES["a100-80"]) < a100
     both = work.Passes(length=2_048, exact=1e9, search=1e9).hours(SHAPE, DEVICES["a100-80"])
     assert both == pytest.approx(a100 + searched.hours(SHAPE, DEVICES["a100-80"]))
-
-
-def test_a_cpu_scores_and_searches_alike() -> None:
-    exact, search = work.scoring_rates(DEVICES["cpu"])
-    assert exact == search == DEVICES["cpu"].rate

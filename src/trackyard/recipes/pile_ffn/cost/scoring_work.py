@@ -11,18 +11,15 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from trackyard.estimate.devices import Device
+from trackyard.estimate.scoring import scoring_rates
 from trackyard.evaluate.attacks.budgets import AttackBudget
 from trackyard.recipes.pile_ffn.parameters import BenchmarkParameters, PileFfnParameters
-from trackyard.train.flops import Transformer, causal_pairs, decoder_work, peak, step_flops
+from trackyard.train.flops import Transformer, causal_pairs, decoder_work, step_flops
 
 SEARCHED = ("hotflip_one_shot", "hotflip_greedy", "query")
 """Attacks on single documents whose search runs under autocast."""
 NOISE_EVALUATIONS = 20
 """Of the validation set, at most, until a degraded model is matched."""
-FP32_PEAKS = {"H200": 67e12, "H100": 67e12, "A100": 19.5e12}
-"""Nominal FLOP/s without tensor cores: scores are in fp32 with TF32 off."""
-EXACT_UTILISATION, SEARCH_UTILISATION = 0.6, 0.3
-"""Of the fp32 and of the bf16 peak; assumed."""
 PROBE_SENTENCES, PROBE_TOKENS = 936, 64
 CONTEXT = 128
 """Tokens of a benchmark's request, for its attention."""
@@ -63,14 +60,6 @@ class Passes:
         return _flops(shape, self.exact, self.length) / exact / 3600 + (
             _flops(shape, self.search, self.length) / search / 3600
         )
-
-
-def scoring_rates(device: Device) -> tuple[float, float]:
-    """FLOP/s of exact scores and of searches."""
-    bf16 = peak(device.marketed_as)
-    if bf16 is None:
-        return device.rate, device.rate
-    return FP32_PEAKS[device.marketed_as] * EXACT_UTILISATION, bf16 * SEARCH_UTILISATION
 
 
 def _flops(shape: Transformer, tokens: float, length: int) -> float:

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Literal
-
+from trackyard.estimate.stored import Storage, Stored, cache_of, checkpoints
 from trackyard.recipes.pile_ffn.cost.arithmetic import export_bytes, packed_bytes, state_bytes
 from trackyard.recipes.pile_ffn.cost.scoring_work import PROBE_SENTENCES, benchmark_items
 from trackyard.recipes.pile_ffn.cost.sizes import Size
@@ -22,43 +20,6 @@ RECORD_BYTES, DOCUMENT_TOKENS = 400, 300
 SET_FILES, EXPORT_FILES, RESULT_FILES, CHECKPOINT_FILES, MODEL_FILES = 6, 16, 10, 8, 6
 SETS = 5
 """Held-out sets: val, test, uat_opt, uat_eval, flip."""
-
-Kept = Literal["study", "cache", "runs", "running"]
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Stored:
-    """One thing on disk. kept: with the study; as DVC's copy of it; of finished runs; only while cells are trained."""
-
-    name: str
-    bytes: int
-    files: int
-    kept: Kept
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Storage:
-    """items: everything. final: when the checkpoints of finished runs were removed. peak: while the last cells train
-    and nothing was removed."""
-
-    items: tuple[Stored, ...]
-
-    @property
-    def final(self) -> Stored:
-        return self._sum("final", ("study", "cache"))
-
-    @property
-    def peak(self) -> Stored:
-        return self._sum("peak", ("study", "cache", "runs", "running"))
-
-    def without_finished(self) -> int:
-        """Bytes at the peak if the checkpoints of a cell are removed as soon as it is finished."""
-        return self.peak.bytes - self._sum("", ("runs",)).bytes
-
-    def _sum(self, name: str, kinds: tuple[Kept, ...]) -> Stored:
-        chosen = [item for item in self.items if item.kept in kinds]
-        total = sum(item.bytes for item in chosen)
-        return Stored(name=name, bytes=total, files=sum(item.files for item in chosen), kept=kinds[0])
 
 
 def storage(parameters: PileFfnParameters, size: Size, *, at_once: int, keep: int | None = None) -> Storage:
@@ -84,30 +45,8 @@ def storage(parameters: PileFfnParameters, size: Size, *, at_once: int, keep: in
     if made is None:
         study.append(Stored(name="pretrained model", bytes=bf16, files=MODEL_FILES, kept="study"))
     runs = trained + (made is not None)
-    finished = max(runs - at_once, 0)
-    return Storage(
-        items=(
-            *study,
-            Stored(
-                name="DVC's cache of these, without reflinks",
-                bytes=sum(item.bytes for item in study),
-                files=sum(item.files for item in study),
-                kept="cache",
-            ),
-            Stored(
-                name=f"checkpoints of finished runs, {keep} each, and final weights",
-                bytes=finished * (keep * state + fp32),
-                files=finished * keep * CHECKPOINT_FILES,
-                kept="runs",
-            ),
-            Stored(
-                name=f"checkpoints of {at_once} running cells, {keep} each and one being written",
-                bytes=at_once * ((keep + 1) * state + fp32),
-                files=at_once * (keep + 1) * CHECKPOINT_FILES,
-                kept="running",
-            ),
-        )
-    )
+    kept = checkpoints(runs=runs, at_once=at_once, keep=keep, state=state, final=fp32, files=CHECKPOINT_FILES)
+    return Storage(items=(*study, cache_of(study), *kept))
 
 
 def text_bytes(parameters: PileFfnParameters) -> int:

@@ -13,8 +13,9 @@ from pathlib import Path
 from trackyard.acquire.places import Places
 from trackyard.catalog.entries import Entry
 from trackyard.launch.preflight import Check, Report, Row, run_checks
+from trackyard.recipes.checking.machine import accelerator, dependencies
 from trackyard.recipes.pile_ffn.preflight.hub import Asked, access, network, tasks
-from trackyard.recipes.pile_ffn.preflight.machine import accelerator, dependencies, disk, self_test
+from trackyard.recipes.pile_ffn.preflight.machine import disk, self_test
 from trackyard.recipes.pile_ffn.preflight.model import model, tokenizer
 from trackyard.recipes.pile_ffn.preflight.parameters import MODES, Mode, PreflightParameters
 from trackyard.recipes.pile_ffn.preflight.text import text
@@ -38,7 +39,21 @@ def run_preflight(
 
     dataset: the entry of the training text; benchmarks: entries of the evaluation tasks.
     """
-    asked = Asked(dataset, tuple(benchmarks), parameters, mode, offline, places, endpoint)
+    asked = Asked(
+        dataset=dataset,
+        benchmarks=tuple(benchmarks),
+        parameters=parameters,
+        mode=mode,
+        offline=offline,
+        places=places,
+        endpoint=endpoint,
+    )
+    gpu = partial(
+        accelerator,
+        needed=parameters.needs_accelerator,
+        device_bytes=parameters.device_bytes,
+        smaller="trackyard estimate pile_ffn train",
+    )
     return run_checks(
         (
             Check(name="network", run=partial(network, asked)),
@@ -49,7 +64,7 @@ def run_preflight(
             Check(name="dataset metadata", run=partial(text, asked)),
             Check(name="tokenizer", run=partial(tokenizer, asked)),
             Check(name="benchmarks", run=partial(tasks, asked)),
-            Check(name="accelerator", run=partial(accelerator, parameters)),
+            Check(name="accelerator", run=gpu),
             Check(name="self-test", run=self_test),
         ),
         progress=progress,

@@ -5,14 +5,14 @@ An arm has one colour in all of them. Source: pile-ffn spec sections 8.4 and 10,
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from trackyard.recipes.pile_ffn.report.claims import PRIMARY
 from trackyard.recipes.pile_ffn.report.grids import SHORT
 from trackyard.recipes.pile_ffn.report.rows import ArmRow, OverSeeds
+from trackyard.recipes.reporting.drawing import beside, make_plain, name_lines, new_figure, put_legend, save
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -28,7 +28,6 @@ PALETTES = {
 }
 """By kind of arm, so that the treatment is warm everywhere and controls are not; then by place among its kind."""
 CONTROLS = {"uat": "random_trigger", "hotflip_greedy": "random_flips"}
-GRID, FAINT = "#d9dce1", "#5f6b7a"
 ROW_INCHES = 0.3
 
 
@@ -57,13 +56,13 @@ def draw_figures(rows: Sequence[ArmRow], directory: Path) -> list[tuple[str, str
             _order(rows, colours),
         ),
     ):
-        _save(figure, directory / name, caption)
+        save(figure, directory / name, caption)
         made.append((f"{name}.png", caption))
     return made
 
 
 def _robustness(rows: Sequence[ArmRow], colours: dict[str, str]) -> Figure:
-    figure = _figure(11.5, 5.2)
+    figure = new_figure(11.5, 5.2)
     panels = figure.subplots(1, len(PRIMARY), squeeze=False)[0]
     for panel, attack in zip(panels, PRIMARY, strict=True):
         for row in rows:
@@ -81,32 +80,32 @@ def _robustness(rows: Sequence[ArmRow], colours: dict[str, str]) -> Figure:
         panel.set_title(f"{SHORT[attack]}  (hollow: {SHORT[CONTROLS[attack]]})", fontsize=10, loc="left")
         _logarithmic(panel, "perplexity on held-out documents (log scale)")
         panel.set_ylabel("mean rise of the loss, nats per token", fontsize=9)
-        _plain(panel)
-    _legend(figure, panels[0])
+        make_plain(panel)
+    put_legend(figure, panels[0])
     return figure
 
 
 def _components(rows: Sequence[ArmRow], colours: dict[str, str]) -> Figure:
     names = list(rows[0].by_component)
-    figure = _figure(9.5, 1.6 + 0.62 * len(names))
+    figure = new_figure(9.5, 1.6 + 0.62 * len(names))
     panel = figure.subplots()
     for number, row in enumerate(rows):
         for line, name in enumerate(names):
-            _dots(panel, row.by_component[name], _beside(line, number, len(rows)), colours[row.arm], row.arm, line)
-    _named_lines(panel, names)
+            _dots(panel, row.by_component[name], beside(line, number, len(rows)), colours[row.arm], row.arm, line)
+    name_lines(panel, names)
     _logarithmic(panel, "perplexity (log scale)")
-    _plain(panel)
-    _legend(figure, panel)
+    make_plain(panel)
+    put_legend(figure, panel)
     return figure
 
 
 def _benchmarks(rows: Sequence[ArmRow], colours: dict[str, str]) -> Figure:
     tasks = list(rows[0].benchmarks)
-    figure = _figure(9.5, 1.6 + 0.62 * max(len(tasks), 1))
+    figure = new_figure(9.5, 1.6 + 0.62 * max(len(tasks), 1))
     panel = figure.subplots()
     for line, name in enumerate(tasks):
         for number, row in enumerate(rows):
-            task, y = row.benchmarks[name], _beside(line, number, len(rows))
+            task, y = row.benchmarks[name], beside(line, number, len(rows))
             _dots(panel, task.score, y, colours[row.arm], row.arm, line)
             for cell, value in task.score.cells.items():
                 error = task.stderr[cell] or 0.0
@@ -114,16 +113,16 @@ def _benchmarks(rows: Sequence[ArmRow], colours: dict[str, str]) -> Figure:
         chance = rows[0].benchmarks[name].chance
         if chance is not None:
             panel.plot([chance, chance], [line - 0.46, line + 0.46], color="black", linestyle="--", linewidth=1)
-    _named_lines(panel, [f"{name}\n({rows[0].benchmarks[name].metric})" for name in tasks])
+    name_lines(panel, [f"{name}\n({rows[0].benchmarks[name].metric})" for name in tasks])
     panel.set_xlim(-0.02, 1.02)
     panel.set_xlabel("accuracy", fontsize=9)
-    _plain(panel)
-    _legend(figure, panel)
+    make_plain(panel)
+    put_legend(figure, panel)
     return figure
 
 
 def _order(rows: Sequence[ArmRow], colours: dict[str, str]) -> Figure:
-    figure = _figure(11.5, 4.6)
+    figure = new_figure(11.5, 4.6)
     probes, direct = figure.subplots(1, 2)
     thick: dict[str, Any] = {"linewidth": 1.8, "marker": "o", "markersize": 4.5, "zorder": 3}
     for row in rows:
@@ -141,8 +140,8 @@ def _order(rows: Sequence[ArmRow], colours: dict[str, str]) -> Figure:
     for panel in (probes, direct):
         panel.xaxis.set_major_locator(_whole_numbers())
         panel.set_xlabel("layer", fontsize=9)
-        _plain(panel)
-    _legend(figure, probes)
+        make_plain(panel)
+    put_legend(figure, probes)
     return figure
 
 
@@ -152,32 +151,10 @@ def _whole_numbers() -> Any:
     return MaxNLocator(nbins=12, integer=True, min_n_ticks=1)
 
 
-def _figure(width: float, height: float) -> Figure:
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(width, height), dpi=110, layout="constrained")
-    FigureCanvasAgg(figure)
-    return figure
-
-
 def _dots(panel: Axes, numbers: OverSeeds, y: float, colour: str, label: str, line: int) -> None:
     """Seeds small, their mean large; named once."""
     panel.scatter(list(numbers.cells.values()), [y] * len(numbers.cells), s=12, color=colour, alpha=0.6, zorder=3)
     panel.scatter([numbers.mean], [y], s=42, color=colour, zorder=4, label=label if line == 0 else None)
-
-
-def _beside(line: int, number: int, count: int) -> float:
-    """Height of an arm among the arms of a line."""
-    return line + 0.7 * ((number + 0.5) / count - 0.5)
-
-
-def _named_lines(panel: Axes, names: Sequence[str]) -> None:
-    for line in range(0, len(names), 2):
-        panel.axhspan(line - 0.5, line + 0.5, color="#f2f3f5", zorder=0, linewidth=0)
-    panel.set_yticks(range(len(names)), names, fontsize=9)
-    panel.set_ylim(len(names) - 0.5, -0.5)
-    panel.tick_params(axis="y", length=0)
 
 
 def _logarithmic(panel: Axes, label: str) -> None:
@@ -191,19 +168,6 @@ def _logarithmic(panel: Axes, label: str) -> None:
     panel.set_xlabel(label, fontsize=9)
 
 
-def _plain(panel: Axes) -> None:
-    panel.grid(visible=True, color=GRID, linewidth=0.6, zorder=0)
-    panel.set_axisbelow(True)
-    panel.spines[["top", "right"]].set_visible(False)
-    panel.tick_params(labelsize=8.5, colors=FAINT)
-    panel.tick_params(axis="y", labelcolor="black")
-
-
-def _legend(figure: Figure, panel: Axes) -> None:
-    handles, labels = panel.get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside upper left", ncols=4, fontsize=8.5, frameon=False)
-
-
 def _colours(rows: Sequence[ArmRow]) -> dict[str, str]:
     met: dict[str, int] = {}
     colours = {}
@@ -213,20 +177,3 @@ def _colours(rows: Sequence[ArmRow]) -> dict[str, str]:
         colours[row.arm] = palette[met.get(kind, 0) % len(palette)]
         met[kind] = met.get(kind, 0) + 1
     return colours
-
-
-def _save(figure: Figure, path: Path, title: str) -> None:
-    """PNG and SVG. Text stays text in an SVG, and the same study gives the same bytes."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with _stable(title):
-        figure.savefig(path.with_suffix(".png"))
-        figure.set_layout_engine("none")  # it is laid out; the second picture has the places of the first
-        figure.savefig(path.with_suffix(".svg"), metadata={"Date": None})
-
-
-@contextmanager
-def _stable(title: str) -> Iterator[Any]:
-    from matplotlib import rc_context
-
-    with rc_context({"svg.fonttype": "none", "svg.hashsalt": title}):
-        yield

@@ -6,15 +6,10 @@ a point that was delivered once is never changed (`trackyard.record.points`).
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from pathlib import Path
-
-from trackyard.launch.lock import run_lock
 from trackyard.recipes.pile_ffn.report.gathering import ATTACKS, Gathered
 from trackyard.recipes.pile_ffn.report.table import measures
 from trackyard.recipes.pile_ffn.study import TRACK, Study
-from trackyard.record.rundir import RunDirectory, open_existing
-from trackyard.record.spool import Spool, read_spool
+from trackyard.recipes.reporting.outcomes import record_outcome
 
 MARK = "test/nll"
 """Only the outcome of a study has it: a spool with it holds one."""
@@ -43,27 +38,6 @@ def record_metrics(study: Study, gathered: Gathered) -> tuple[int, list[str]]:
         if not path.is_dir():
             absent.append(name)
             continue
-        _record(path, cell_metrics(gathered, name))
+        record_outcome(path, cell_metrics(gathered, name), mark=MARK)
         recorded += 1
     return recorded, absent
-
-
-def _record(path: Path, values: Mapping[str, float]) -> None:
-    with run_lock(path):
-        directory = open_existing(path)
-        earlier = _earlier(directory)
-        if earlier and earlier[-1] == values:
-            return
-        with Spool(directory.spool, directory.new_attempt()) as spool:
-            spool.metrics(values, len(earlier))
-            spool.status("finished")
-
-
-def _earlier(directory: RunDirectory) -> list[Mapping[str, float]]:
-    """Outcomes that this run has already, oldest first."""
-    return [
-        event["values"]
-        for path in sorted(directory.spool.glob("attempt-*.jsonl"))
-        for _, event in read_spool(path).events
-        if event["event"] == "metrics" and MARK in event["values"]
-    ]

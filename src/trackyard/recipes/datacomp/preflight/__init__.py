@@ -1,0 +1,1 @@
+"""Checks of the track's models and data before anything is started."""
