@@ -3,12 +3,14 @@
     python -m benchmarks.gpu.gpu_proj [--tiny] [--steps N] [--out FILE]
 
 Packages beside trackyard's own: a CUDA build of torch, accelerate, diffusers. No hub access: random weights, random
-pictures. The model is a stand-in (theworld_standin.py) with the dimensions of the real one. Ours: pictures encoded in
-batches, our attention with block masks, logits at the answer only, the engine. The reference: transformers' device map,
-one picture at a time through the VAE, the stock attention, logits of every token, AdamW of the projector. Both compute
-activations again in spatial mode, where 4,096 world tokens leave no choice. First a tiny model in fp32 on the same
-device must have the same loss both ways; latents of other pictures must be noticed. Targets: 6 (spatial), 30 (channel)
-and 75 (channel, picture features and latents cached) samples/s, 2 times the reference, which caches nothing.
+pictures. Ours is what `trackyard run datacomp train` runs: the same model, samples packed behind each other under block
+masks, latents from the cache, logits at the answer only, the engine with its groups. The reference: transformers'
+device map, one picture at a time through the VAE, the stock attention, logits of every token, AdamW of the projector;
+it caches nothing. Both compute activations again in spatial mode, where 4,096 world tokens leave no choice. First a
+tiny model in fp32 on the same device must have the same loss both ways; other latents must be noticed.
+
+Targets: 6 (spatial), 30 (channel) and 75 (channel, with the soft tokens of pictures cached as well) samples/s, 2 times
+the reference. The third is of a vision tower that is replaced by a table: the track itself runs the tower.
 Source: performance spec sections 3, 5, 7, G2; theworld spec.
 """
 
@@ -17,6 +19,8 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -24,44 +28,48 @@ import torch
 
 from benchmarks.gpu.device import compile_layers, device_of, forget, in_turns, name_of
 from benchmarks.gpu.script import PACKAGES, Given, Workload, run, summary
-from benchmarks.gpu.theworld_standin import (
+from benchmarks.gpu.theworld_inputs import (
     ANSWER,
     BEFORE,
     GEMMA3_4B,
     QUESTION,
     TINY,
     Mode,
-    Projector,
     Samples,
     Size,
-    TheWorldStandIn,
-    component_of,
-    embeddings_of,
     gemma_of,
-    image_features,
     latents_of,
+    prepared,
     samples_of,
     vae_of,
 )
 from benchmarks.harness import Target, Unequal, figures_of, judge
 from benchmarks.limits import at_least
-from trackyard.feed.visibility import Visibility
-from trackyard.models.attention import attention_mask, mask_kind, packed_length, sent, use_masks
-from trackyard.train.engine import Engine
+from trackyard.models.theworld.batch import WorldBatch, WorldSample, pack
+from trackyard.models.theworld.branch import WorldBranch, between
+from trackyard.models.theworld.model import TheWorld
+from trackyard.models.theworld.parameters import tokens_of
+from trackyard.recipes.datacomp.parameters import TrainingParameters
+from trackyard.recipes.datacomp.training.forward import forward
+from trackyard.recipes.datacomp.training.groups import WorldEngine, component_of, group_settings, optimiser_of
 from trackyard.train.flops import Transformer, gemma3_projector_work, step_flops
-from trackyard.train.loss import AnswerLoss, answer_loss
-from trackyard.train.parameters import ComponentRate, EngineParameters, OptimiserParameters
+from trackyard.train.parameters import EngineParameters
 from trackyard.train.ranks import join_ranks
 
 OURS, REFERENCE = "trackyard", "device map loop"
-RATE, CLIP = 1e-4, 1.0
+TRAINING = TrainingParameters(warmup_steps=0)
+R_TEXT = 1.0
+"""Size of a token: weights are random, and so is that of their text."""
 TOLERANCE = 1e-5
 """Relative difference of an fp32 loss."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Case:
-    """A mode, samples of a step, how many of them at a time (ours, the reference), and the rate that is wanted."""
+    """A mode, samples of a step, how many of them at a time (ours, the reference), and the rate that is wanted.
+
+    soft_cached: soft tokens of the pictures are read from a table.
+    """
 
     name: str
     mode: Mode
@@ -69,7 +77,7 @@ class Case:
     together: int
     naive: int
     wanted: float
-    cached: bool = False
+    soft_cached: bool = False
 
     @property
     def recomputes(self) -> bool:
@@ -79,66 +87,27 @@ class Case:
 CASES = (
     Case(name="spatial", mode="spatial", samples=16, together=4, naive=2, wanted=6.0),
     Case(name="channel", mode="channel", samples=64, together=32, naive=4, wanted=30.0),
-    Case(name="channel, cached", mode="channel", samples=64, together=32, naive=4, wanted=75.0, cached=True),
+    Case(name="channel, cached", mode="channel", samples=64, together=32, naive=4, wanted=75.0, soft_cached=True),
 )
 TINY_CASES = tuple(
-    Case(name=case.name, mode=case.mode, samples=2, together=2, naive=1, wanted=case.wanted, cached=case.cached)
+    Case(
+        name=case.name, mode=case.mode, samples=2, together=2, naive=1, wanted=case.wanted, soft_cached=case.soft_cached
+    )
     for case in CASES
 )
 
 
-def projector_of(size: Size, mode: Mode, device: torch.device) -> Projector:
-    torch.manual_seed(1)
-    return Projector(size, mode).to(device)
+def branch_of(size: Size, mode: Mode, gemma: Any) -> WorldBranch:
+    return WorldBranch.initial(size.world(mode), size.latent, gemma, R_TEXT, seed=1)
 
 
-class Ours:
-    """Our way: what does not change is prepared once, what is frozen runs in batches."""
-
-    def __init__(self, size: Size, mode: Mode, gemma: Any, vae: Any, device: torch.device) -> None:
-        self._size, self._mode, self._vae, self._device = size, mode, vae, device
-        self._masks: dict[int, Any] = {}
-        use_masks(gemma, mask_kind(device))
-
-    def loss(self, model: Any, part: Samples) -> AnswerLoss:
-        gemma, device = model.gemma, self._device
-        count = len(part.ids)
-        if part.features is None or part.latents is None:
-            features = image_features(gemma, sent(part.image, device))
-            latents = latents_of(self._vae, sent(part.world_image, device))
-        else:
-            features, latents = sent(part.features, device), sent(part.latents, device)
-        embeddings = embeddings_of(gemma, sent(part.ids, device), features, model.projector(latents))
-        length = embeddings.shape[1]
-        whole = packed_length(gemma, length, None)
-        embeddings = torch.nn.functional.pad(embeddings, (0, 0, 0, whole - length))
-        hidden = gemma.model.language_model(
-            inputs_embeds=embeddings,
-            attention_mask=self._mask(gemma, count, whole),
-            position_ids=torch.arange(whole, device=device)[None],
-            use_cache=False,
-        ).last_hidden_state
-        answers = hidden[:, length - ANSWER - 1 : length - 1].flatten(0, 1)
-        targets = sent(part.ids[:, -ANSWER:].flatten(), device)
-        return answer_loss(answers, gemma.lm_head, targets, torch.ones(len(targets), device=device))
-
-    def _mask(self, gemma: Any, count: int, whole: int) -> Any:
-        """By kind of layer; the tokens of the picture see each other, padding at the end sees itself."""
-        if count not in self._masks:
-            at, size = np.arange(whole)[None].repeat(count, axis=0), self._size
-            inside = at < size.length(self._mode)
-            picture = (at >= 1) & (at < 1 + size.image_tokens)
-            visibility = Visibility.of(np.zeros_like(at), np.where(inside, 0, -1), picture)
-            window = gemma.config.text_config.sliding_window
-            self._masks[count] = {
-                "full_attention": attention_mask(gemma, visibility, self._device),
-                "sliding_attention": attention_mask(gemma, visibility, self._device, window=window),
-            }
-        return self._masks[count]
+def packed(samples: list[WorldSample], together: int) -> list[WorldBatch]:
+    """Micro-batches of a step."""
+    return [pack(samples[at : at + together]) for at in range(0, len(samples), together)]
 
 
 class Reference:
-    """The published way, on one device."""
+    """The published way, on one device. branch: its projector, with boundaries and gain as ours."""
 
     def __init__(self, case: Case, size: Size, gemma: Any, vae: Any, device: torch.device) -> None:
         from accelerate import dispatch_model
@@ -149,19 +118,21 @@ class Reference:
         if case.recomputes:
             gemma.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
         gemma.train()
+        self.branch = branch_of(size, case.mode, gemma)
         where: Any = "cpu" if device.type == "cpu" else 0
         self._gemma = dispatch_model(gemma, device_map={"": where}, force_hooks=True)
-        self.projector = projector_of(size, case.mode, device)
-        self._optimizer = torch.optim.AdamW(self.projector.parameters(), lr=RATE)
+        self._optimizer = torch.optim.AdamW(self.branch.parameters(), lr=TRAINING.learning_rate)
 
     def loss(self, part: Samples) -> Any:
-        device = self._device
+        device, size = self._device, self._size
         latents = torch.cat([latents_of(self._vae, torch.from_numpy(one[None]).to(device)) for one in part.world_image])
-        features = image_features(self._gemma, torch.from_numpy(part.image).to(device))
         ids = torch.from_numpy(part.ids).to(device)
-        embeddings = embeddings_of(self._gemma, ids, features, self.projector(latents))
+        text = self._gemma.get_input_embeddings()(ids)
+        soft = soft_tokens(self._gemma, torch.from_numpy(part.image).to(device)).to(text.dtype)
+        world = between(self.branch.boundaries, self.branch(latents)).to(text.dtype)
+        embeddings = torch.cat([text[:, :1], soft, text[:, 1:BEFORE], world, text[:, BEFORE:]], dim=1)
         types = torch.zeros(embeddings.shape[:2], dtype=torch.long, device=device)
-        types[:, 1 : 1 + self._size.image_tokens] = 1
+        types[:, 1 : 1 + size.image_tokens] = 1
         labels = torch.full_like(types, -100)
         labels[:, -ANSWER:] = ids[:, -ANSWER:]
         return self._gemma(inputs_embeds=embeddings, token_type_ids=types, labels=labels, use_cache=False).loss
@@ -172,8 +143,28 @@ class Reference:
         for at in range(0, self._case.samples, count):
             loss = self.loss(samples.part(slice(at, at + count)))
             (loss * count / self._case.samples).backward()
-        torch.nn.utils.clip_grad_norm_(self.projector.parameters(), CLIP)
+        torch.nn.utils.clip_grad_norm_(self.branch.parameters(), TRAINING.clip_norm)
         self._optimizer.step()
+
+
+def soft_tokens(gemma: Any, images_N3SS: torch.Tensor) -> torch.Tensor:
+    """Of Gemma's own vision tower [N, M, D], of uint8 images."""
+    with torch.no_grad():
+        pixels = (images_N3SS.float() / 127.5 - 1).to(gemma.dtype)
+        found: torch.Tensor = gemma.model.get_image_features(pixels, return_dict=True).pooler_output
+        return found
+
+
+def with_table(gemma: Any, samples: list[WorldSample], device: torch.device) -> list[WorldSample]:
+    """The samples with soft tokens in the place of pixels, and a Gemma that takes them as they are."""
+    found = []
+    for sample in samples:
+        pixels = torch.from_numpy(sample.pixels).to(device=device, dtype=gemma.dtype)
+        with torch.no_grad():
+            soft = gemma.model.get_image_features(pixels, return_dict=True).pooler_output
+        found.append(sample._replace(pixels=soft.float().cpu().numpy()))
+    gemma.model.get_image_features = lambda soft, return_dict: SimpleNamespace(pooler_output=soft)
+    return found
 
 
 def compare(device: torch.device) -> None:
@@ -185,57 +176,68 @@ def compare(device: torch.device) -> None:
 
 
 def _compare(case: Case, device: torch.device) -> None:
-    vae, samples = vae_of(TINY, device), samples_of(TINY, case.samples)
+    vae = vae_of(TINY, device)
+    samples = samples_of(TINY, case.samples, vae, device)
     gemma = gemma_of(TINY, device, torch.float32)
     reference = Reference(case, TINY, gemma_of(TINY, device, torch.float32), vae, device)
-    way, model = Ours(TINY, case.mode, gemma, vae, device), TheWorldStandIn(gemma, reference.projector)
+    model = TheWorld(gemma, reference.branch, TINY.layout(case.mode)).to_device(device)
 
-    def loss(of: Samples, way: Ours = way, model: Any = model) -> float:
-        with torch.no_grad():
-            return float(way.loss(model, of).cross_entropy.mean())
+    def loss(of: Samples) -> float:
+        with torch.no_grad(), torch.autocast(device.type, enabled=False):
+            found = forward_exact(model, pack(prepared(TINY, case.mode, of)), device)
+        return float(found)
 
+    # What the cache has rounded to fp16 is no part of the comparison of two ways.
+    latents = latents_of(vae, torch.from_numpy(samples.world_image).to(device)).cpu().numpy()
+    exact = Samples(ids=samples.ids, image=samples.image, world_image=samples.world_image, latents=latents)
     with torch.no_grad():
         wanted = float(reference.loss(samples))
-    mine = loss(samples)
+    mine = loss(exact)
     if not abs(mine - wanted) <= TOLERANCE * abs(wanted):
         raise Unequal(f"{case.name}: loss {mine}, of the reference {wanted}: nothing is timed")
-    other = Samples(ids=samples.ids, image=samples.image, world_image=samples.world_image[::-1].copy())
+    # Latents of a VAE with random weights are all much alike.
+    noise = np.random.default_rng(1).standard_normal(latents.shape).astype(np.float32)
+    other = Samples(ids=exact.ids, image=exact.image, world_image=exact.world_image, latents=noise)
     if abs(loss(other) - wanted) <= TOLERANCE * abs(wanted):
         raise Unequal(f"{case.name}: other latents were not noticed: the comparison proves nothing")
 
 
-def engine_of(case: Case, size: Size, gemma: Any, vae: Any, device: torch.device, *, tiny: bool) -> Engine:
-    parameters = EngineParameters(
-        micro_batch=case.together,
-        precision="fp32" if tiny else "bf16",
-        zero_stage=0 if tiny else 1,
-        activation_checkpointing="full" if case.recomputes else "none",
+def forward_exact(model: TheWorld, batch: WorldBatch, device: torch.device) -> torch.Tensor:
+    """Mean cross-entropy in fp32, as ours computes it where nothing is cast."""
+    found = model.hidden(batch, device)
+    return torch.nn.functional.cross_entropy(model.head(found.hidden_AD).float(), found.targets_A)
+
+
+def engine_of(case: Case, size: Size, gemma: Any, device: torch.device) -> WorldEngine:
+    """As recipes.datacomp.training.job makes it, on one rank."""
+    settings = EngineParameters(
+        micro_batch=case.together, activation_checkpointing="full" if case.recomputes else "none"
     )
-    rates = {
-        name: ComponentRate(learning_rate=rate, warmup_steps=0) for name, rate in (("world", RATE), ("gemma", 0.0))
-    }
-    return Engine(
-        TheWorldStandIn(gemma, projector_of(size, case.mode, device)),
+    model = TheWorld(gemma, branch_of(size, case.mode, gemma), size.layout(case.mode)).to_device(device)
+    optimiser = optimiser_of(TRAINING, [name for name, weight in model.named_parameters() if weight.requires_grad])
+    return WorldEngine(
+        model,
         component_of=component_of,
-        optimiser=OptimiserParameters(rates=rates, clip_norm=CLIP),
-        engine=parameters,
+        optimiser=optimiser,
+        engine=settings,
         packs_per_step=case.samples,
         steps=10**12,
-        forward=Ours(size, case.mode, gemma, vae, device).loss,
+        forward=partial(forward, loss_chunk=settings.loss_chunk),
         ranks=join_ranks(1),
+        group_settings=group_settings(optimiser),
     )
 
 
 def flops_of(case: Case, size: Size) -> float:
     """FLOP of a sample; the VAE is not among them."""
-    world, features = size.world(case.mode)
+    tokens, features = tokens_of(case.mode, size.latent)
     layers_everywhere = sum((number + 1) % size.global_every == 0 for number in range(size.layers))
     return step_flops(
         gemma3_projector_work(
             lengths=[size.length(case.mode)],
             answers=ANSWER,
-            images=0 if case.cached else 1,
-            world_tokens=world,
+            images=0 if case.soft_cached else 1,
+            world_tokens=tokens,
             projector=(features + size.hidden) * size.hidden,
             shape=Transformer(
                 layers=size.layers,
@@ -266,14 +268,17 @@ def flops_of(case: Case, size: Size) -> float:
 def workload(case: Case, given: Given, device: torch.device) -> Workload:
     size = TINY if given.tiny else GEMMA3_4B
     dtype = torch.float32 if given.tiny else torch.bfloat16
-    vae, samples = vae_of(size, device), samples_of(size, case.samples)
+    vae = vae_of(size, device)
+    samples = samples_of(size, case.samples, vae, device)
     reference = Reference(case, size, gemma_of(size, device, dtype), vae, device)
     gemma = gemma_of(size, device, dtype)
     if given.compiled:
         compile_layers(gemma)
-    engine = engine_of(case, size, gemma, vae, device, tiny=given.tiny)
-    mine = cached(samples, gemma, vae, device) if case.cached else samples
-    parts = [mine.part(slice(at, at + case.together)) for at in range(0, case.samples, case.together)]
+    mine = prepared(size, case.mode, samples)
+    if case.soft_cached:
+        mine = with_table(gemma, mine, device)
+    engine = engine_of(case, size, gemma, device)
+    parts = packed(mine, case.together)
 
     def ours() -> float:
         for number in range(given.per_round):
@@ -289,7 +294,7 @@ def workload(case: Case, given: Given, device: torch.device) -> Workload:
     reports, peaks = in_turns(turns, device, rounds=given.rounds)
     figures = figures_of(reports, metric="wall_s")
     for name, figure in figures.items():
-        flops = flops_of(case, size) if name == OURS or not case.cached else None
+        flops = flops_of(case, size) if name == OURS or not case.soft_cached else None
         figure["extra"] = summary(
             figure["rate"], unit="samples/s", flops_per_unit=flops, device=name_of(device), peak_gb=peaks[name]
         )
@@ -302,24 +307,8 @@ def workload(case: Case, given: Given, device: torch.device) -> Workload:
             *judge(figures, [Target(peer=REFERENCE, ratio=2.0)]),
         ],
         "text_tokens": BEFORE + QUESTION + ANSWER,
-        "stand_in": True,
+        "soft_tokens_from_a_table": case.soft_cached,
     }
-
-
-def cached(samples: Samples, gemma: Any, vae: Any, device: torch.device) -> Samples:
-    """The same with what a cache would hold, computed beforehand."""
-    latents, features = [], []
-    for number in range(len(samples.ids)):
-        one = samples.part(slice(number, number + 1))
-        latents.append(latents_of(vae, sent(one.world_image, device)).half().cpu())
-        features.append(image_features(gemma, sent(one.image, device)).cpu())
-    return Samples(
-        ids=samples.ids,
-        image=samples.image,
-        world_image=samples.world_image,
-        latents=torch.cat(latents),
-        features=torch.cat(features),
-    )
 
 
 def measure(given: Given) -> list[Workload]:

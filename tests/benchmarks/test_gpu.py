@@ -16,6 +16,7 @@ import torch
 from benchmarks.gpu import __main__ as every
 from benchmarks.gpu import gpu_lm, gpu_proj, gpu_vlm, sync_free
 from benchmarks.harness import Unequal
+from trackyard.models.theworld.branch import SoftPrompt
 
 CPU = torch.device("cpu")
 SCRIPTS = {"gpu_lm": gpu_lm, "gpu_proj": gpu_proj, "gpu_vlm": gpu_vlm}
@@ -85,10 +86,36 @@ def test_packed_rows_that_see_each_other_are_noticed(monkeypatch: pytest.MonkeyP
 
 
 def test_a_world_branch_that_is_not_connected_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
-    latents = gpu_proj.latents_of
-    monkeypatch.setattr(gpu_proj, "latents_of", lambda *arguments: torch.zeros_like(latents(*arguments)))
+    """Free vectors in its place are the same for every latent."""
+
+    def vectors(size: Any, mode: Any, gemma: Any) -> Any:
+        return SoftPrompt.initial(size.world(mode), size.latent, gemma, 1.0, seed=1)
+
+    monkeypatch.setattr(gpu_proj, "branch_of", vectors)
     with pytest.raises(Unequal, match="other latents were not noticed"):
         gpu_proj.compare(CPU)
+
+
+def test_a_sample_that_sees_its_neighbour_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
+    pack = gpu_proj.pack
+
+    def mixed(samples: Any) -> Any:
+        found = pack(samples)
+        return replace(found, segments=found.segments.clip(max=0))
+
+    monkeypatch.setattr(gpu_proj, "pack", mixed)
+    with pytest.raises(Unequal, match="nothing is timed"):
+        gpu_proj.compare(CPU)
+
+
+def test_ours_trains_the_real_branch_and_nothing_else() -> None:
+    """theworld spec section 4, at the real widths without weights."""
+    from trackyard.models.theworld.parameters import total_trainable
+
+    size = gpu_proj.GEMMA3_4B
+    totals = {mode: total_trainable(size.world(mode), size.latent, size.hidden) for mode in ("spatial", "channel")}
+    assert totals == {"spatial": 6_604_801, "channel": 17_049_601}
+    assert [size.length(mode) for mode in ("spatial", "channel")] == [4_410, 330]
 
 
 @pytest.mark.parametrize("make", [sync_free.window_step, sync_free.pack_step])

@@ -1,9 +1,9 @@
-"""A stand-in for TheWorld until its track is here: the stock Gemma 3, a projector of world latents, and the image VAE.
+"""What G2 is measured on: Gemma 3 4B and the image VAE with random weights, random pictures and text of fixed lengths.
 
-It has the shapes and the arithmetic of the model, not its training rules: random weights, one image per sample, tokens
-in the order image, world, question, answer. Source: theworld spec sections 2 to 5.
+One image per sample, tokens in the order image, world, question, answer, as trackyard's builder places them; ids are
+drawn, because no tokenizer is at hand without the hub. Source: theworld spec sections 2 to 5.
 
-Shapes: N samples of T tokens; M image tokens; W world tokens of k features; D model width; P latent positions a side.
+Shapes: N samples of T tokens; M image tokens; W world tokens; D model width; P latent positions a side; S pixels.
 """
 
 from __future__ import annotations
@@ -13,12 +13,16 @@ from typing import Any, Literal
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from numpy.typing import NDArray
+
+from trackyard.feed.world_prompts import PromptLayout, WorldPrompt
+from trackyard.models.theworld.batch import WorldSample
+from trackyard.models.theworld.parameters import LatentShape, WorldParameters, tokens_of
 
 Mode = Literal["spatial", "channel"]
 BEFORE, QUESTION, ANSWER = 2, 20, 34
 """Text tokens: before the image and after it, of the question, and of the answer, which alone is learned."""
+BOUNDARIES = 2
 SEED = 0
 
 
@@ -52,13 +56,43 @@ class Size:
         """P: the VAE halves an image three times."""
         return self.world_image // 8
 
-    def world(self, mode: Mode) -> tuple[int, int]:
-        """World tokens and features of each."""
-        return (self.side**2, 16) if mode == "spatial" else (16, self.side**2)
+    @property
+    def latent(self) -> LatentShape:
+        return 16, self.side, self.side
+
+    def world(self, mode: Mode) -> WorldParameters:
+        return WorldParameters(mode=mode, max_length=8192)
+
+    def world_tokens(self, mode: Mode) -> int:
+        """W."""
+        return tokens_of(mode, self.latent)[0]
 
     def length(self, mode: Mode) -> int:
         """T."""
-        return BEFORE + self.image_tokens + 2 + self.world(mode)[0] + QUESTION + ANSWER
+        return BEFORE + self.image_tokens + BOUNDARIES + self.world_tokens(mode) + QUESTION + ANSWER
+
+    @property
+    def words(self) -> int:
+        """Ids that text is drawn from; those above stand for something."""
+        return self.vocab - 16
+
+    @property
+    def markers(self) -> tuple[int, int]:
+        """Begin and end of an image."""
+        return self.words, self.words + 1
+
+    def layout(self, mode: Mode) -> PromptLayout:
+        first = self.words + 2
+        return PromptLayout(
+            image_tokens=self.image_tokens,
+            world_tokens=self.world_tokens(mode),
+            image_id=first,
+            start_id=first + 1,
+            end_id=first + 2,
+            world_id=first + 3,
+            pad_id=0,
+            stop_ids=(0,),
+        )
 
 
 GEMMA3_4B = Size(
@@ -103,6 +137,9 @@ def gemma_of(size: Size, device: torch.device, dtype: torch.dtype) -> Any:
             "patch_size": size.patch,
         },
         mm_tokens_per_image=size.image_tokens,
+        boi_token_index=size.markers[0],
+        eoi_token_index=size.markers[1],
+        image_token_index=size.layout("channel").image_id,
     )
     torch.manual_seed(SEED)
     with device:
@@ -130,70 +167,28 @@ def latents_of(vae: Any, images_N3SS: torch.Tensor) -> torch.Tensor:
         return (found - mean.to(found.device, non_blocking=True)) / std.to(found.device, non_blocking=True)
 
 
-class Projector(torch.nn.Module):
-    """World tokens [N, W, D] of latents, with a start and an end: RMS-normed to the size of scaled text embeddings."""
-
-    def __init__(self, size: Size, mode: Mode) -> None:
-        super().__init__()
-        self.mode: Mode = mode
-        self.inner = torch.nn.Linear(size.world(mode)[1], size.hidden)
-        self.outer = torch.nn.Linear(size.hidden, size.hidden)
-        self.ends = torch.nn.Parameter(torch.randn(2, size.hidden))
-        # DeepSpeed cannot send a parameter without dimensions from rank to rank.
-        self.gain = torch.nn.Parameter(torch.ones(1))
-
-    def forward(self, latents: torch.Tensor) -> torch.Tensor:
-        features = latents.flatten(2)
-        features = features.transpose(1, 2) if self.mode == "spatial" else features
-        tokens = self.outer(F.gelu(self.inner(features.to(self.inner.weight.dtype))))
-        tokens = self.gain * F.rms_norm(tokens.float(), tokens.shape[-1:], eps=1e-6)
-        start, end = (one.expand(len(tokens), 1, -1) for one in self.ends[:, None])
-        return torch.cat([start, tokens.to(start.dtype), end], dim=1)
-
-
-class TheWorldStandIn(torch.nn.Module):
-    """Gemma and the projector, as one module to train."""
-
-    def __init__(self, gemma: Any, projector: Projector) -> None:
-        super().__init__()
-        self.gemma, self.projector = gemma, projector
-        self.config = gemma.config
-        self.supports_gradient_checkpointing = True
-
-    def gradient_checkpointing_enable(self, **settings: Any) -> None:
-        """Of the language model; the frozen vision tower keeps nothing anyway."""
-        self.gemma.gradient_checkpointing_enable(**settings)
-
-
-def component_of(parameter: str) -> str:
-    return "world" if parameter.startswith("projector.") else "gemma"
-
-
 @dataclass(frozen=True, kw_only=True)
 class Samples:
-    """Inputs of some samples, in host memory. Pictures are uint8; what a cache would hold is None if there is none.
+    """Inputs of some samples, in host memory. Pictures are uint8.
 
-    ids: [N, text tokens]. latents: fp16 [N, 16, P, P]. features: bf16 or fp32 [N, M, D], of the vision tower.
+    ids: [N, text tokens]. latents: fp16 [N, 16, P, P], what the cache holds of `world_image`.
     """
 
     ids: NDArray[np.int64]
     image: NDArray[np.uint8]
     world_image: NDArray[np.uint8]
-    latents: torch.Tensor | None = None
-    features: torch.Tensor | None = None
+    latents: NDArray[np.float16]
 
     def part(self, rows: slice) -> Samples:
-        cached = [one if one is None else one[rows] for one in (self.latents, self.features)]
         return Samples(
             ids=self.ids[rows],
             image=self.image[rows],
             world_image=self.world_image[rows],
-            latents=cached[0],
-            features=cached[1],
+            latents=self.latents[rows],
         )
 
 
-def samples_of(size: Size, count: int) -> Samples:
+def samples_of(size: Size, count: int, vae: Any, device: torch.device) -> Samples:
     """Random text, and pictures of random squares: the VAE takes all fine noise for much the same."""
     source = np.random.default_rng(SEED)
 
@@ -201,24 +196,35 @@ def samples_of(size: Size, count: int) -> Samples:
         squares = source.integers(0, 256, (count, 3, side // 16, side // 16), dtype=np.uint8)
         return squares.repeat(16, axis=2).repeat(16, axis=3)
 
+    image, world = pictures(size.image), pictures(size.world_image)
+    latents = [latents_of(vae, torch.from_numpy(one[None]).to(device)).half().cpu().numpy() for one in world]
     return Samples(
-        ids=source.integers(0, size.vocab, (count, BEFORE + QUESTION + ANSWER), dtype=np.int64),
-        image=pictures(size.image),
-        world_image=pictures(size.world_image),
+        ids=source.integers(1, size.words, (count, BEFORE + QUESTION + ANSWER), dtype=np.int64),
+        image=image,
+        world_image=world,
+        latents=np.concatenate(latents),
     )
 
 
-def image_features(gemma: Any, images_N3SS: torch.Tensor) -> torch.Tensor:
-    """Soft tokens [N, M, D] of uint8 images."""
-    with torch.no_grad():
-        pixels = (images_N3SS.float() / 127.5 - 1).to(gemma.dtype)
-        found: torch.Tensor = gemma.model.get_image_features(pixels, return_dict=True).pooler_output
-        return found
-
-
-def embeddings_of(gemma: Any, ids: torch.Tensor, features_NMD: torch.Tensor, world_NWD: torch.Tensor) -> torch.Tensor:
-    """Inputs [N, T, D] of the language model."""
-    text = gemma.get_input_embeddings()(ids)
-    dtype = text.dtype
-    parts = [text[:, :1], features_NMD.to(dtype), text[:, 1:BEFORE], world_NWD.to(dtype), text[:, BEFORE:]]
-    return torch.cat(parts, dim=1)
+def prepared(size: Size, mode: Mode, samples: Samples) -> list[WorldSample]:
+    """The samples as trackyard's feed hands them on: token ids with their places, pixels in [-1, 1], cached latents."""
+    layout = size.layout(mode)
+    block = np.array([layout.start_id, *[layout.world_id] * layout.world_tokens, layout.end_id])
+    image = np.full(size.image_tokens, layout.image_id)
+    found = []
+    for number, text in enumerate(samples.ids):
+        ids = np.concatenate([text[:1], image, text[1:BEFORE], block, text[BEFORE:]])
+        labels = np.full(len(ids), -100)
+        labels[-ANSWER:] = ids[-ANSWER:]
+        world = 1 + size.image_tokens + BEFORE - 1 + 1
+        prompt = WorldPrompt(
+            input_ids=ids,
+            token_type_ids=(ids == layout.image_id).astype(np.int64),
+            labels=labels,
+            image_spans=((1, 1 + size.image_tokens),),
+            world_spans=((world, world + layout.world_tokens),),
+            prompt_len=len(ids) - ANSWER,
+        )
+        pixels = samples.image[number : number + 1].astype(np.float32) / 127.5 - 1
+        found.append(WorldSample(prompt, pixels, samples.latents[number : number + 1]))
+    return found
