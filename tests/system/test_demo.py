@@ -35,8 +35,11 @@ def environment() -> dict[str, str]:
     return values
 
 
-def run(argv: list[str], cwd: Path, *, check: bool = True) -> subprocess.CompletedProcess[str]:
-    done = subprocess.run(argv, cwd=cwd, env=environment(), capture_output=True, text=True, check=False)
+def run(
+    argv: list[str], cwd: Path, *, check: bool = True, more: dict[str, str] | None = None
+) -> subprocess.CompletedProcess[str]:
+    """more: environment variables beside the usual ones."""
+    done = subprocess.run(argv, cwd=cwd, env=environment() | (more or {}), capture_output=True, text=True, check=False)
     assert not check or done.returncode == 0, f"{argv} ended with {done.returncode}\n{done.stdout}\n{done.stderr}"
     return done
 

@@ -1,0 +1,1 @@
+"""Benchmarks, and the arms that they are run on."""

@@ -1,0 +1,1 @@
+"""Latents of every picture, computed once."""
