@@ -33,6 +33,6 @@ def peak_growth() -> Iterator[Callable[[], int]]:
 
 
 def in_a_new_process(function: Callable[P, R], *arguments: P.args, **named: P.kwargs) -> R:
-    """What `function` of a test module gives where no earlier test has left memory free that growth would use unseen."""
+    """What `function` of a test module gives where no earlier test has left memory free, which growth uses unseen."""
     with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as pool:
         return pool.submit(function, *arguments, **named).result()

@@ -20,9 +20,16 @@ def run(
     item: Annotated[str | None, typer.Argument(help="cell, arm or part, for stages that are about one")] = None,
     parameters: Annotated[Path, typer.Option("--params", help="parameter file")] = Path("params.yaml"),
     processes: Annotated[int | None, typer.Option(min=1, help="processes, instead of the parameter")] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="of datacomp push: say what would be uploaded")] = False,
 ) -> None:
     """Run a stage to its end, continuing wherever an earlier attempt was cut off."""
     root = repository_root()
+    if dry_run and (track, stage) != ("datacomp", "push"):
+        raise ConfigError(
+            what=f"--dry-run with {track} {stage}",
+            why="it is about what `trackyard run datacomp push` would upload; a stage writes what it writes",
+            fix="trackyard run datacomp push world-42 --dry-run",
+        )
     # Threads that wait by spinning starve each other tenfold where the cores are shared; read when torch is imported.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     if track == "molmo2":
@@ -30,7 +37,7 @@ def run(
     elif track == "pile_ffn":
         _run_pile_ffn(root, stage, item, parameters, processes)
     elif track == "datacomp":
-        _run_datacomp(root, stage, item, parameters, processes)
+        _run_datacomp(root, stage, item, parameters, processes, dry_run=dry_run)
     else:
         raise ConfigError(
             what=f"no track {track!r}",
@@ -78,18 +85,26 @@ def _run_pile_ffn(root: Path, stage: str, item: str | None, parameters: Path, pr
         _deliver(root)
 
 
-def _run_datacomp(root: Path, stage: str, item: str | None, parameters: Path, processes: int | None) -> None:
+def _run_datacomp(
+    root: Path, stage: str, item: str | None, parameters: Path, processes: int | None, *, dry_run: bool
+) -> None:
     from trackyard.recipes.datacomp.parameters import load_datacomp
     from trackyard.recipes.datacomp.stages import STAGES as DATACOMP
-    from trackyard.recipes.datacomp.stages import run_stage
+    from trackyard.recipes.datacomp.stages import run_stage, trained_cell
     from trackyard.recipes.datacomp.study import Study
 
     loaded = load_datacomp(root / parameters)
     if processes is not None:
         loaded = loaded.model_copy(update={"processes": processes})
+    study = Study(root=root, parameters=loaded)
+    if stage == "push":
+        from trackyard.recipes.datacomp.report.pushing import push_export
+
+        push_export(study, trained_cell(loaded, item), _say, dry_run=dry_run)
+        return
     if stage in DATACOMP and DATACOMP[stage].trains:
         _require_deliverable(root)
-    run_stage(Study(root=root, parameters=loaded), stage, item, parameter_file=root / parameters, say=_say)
+    run_stage(study, stage, item, parameter_file=root / parameters, say=_say)
     if stage == "compare":
         _deliver(root)
 

@@ -106,7 +106,7 @@ class SourceParameters(Parameters):
     """Commit, where the entry pins none."""
     files: tuple[str, ...] = ()
     """Paths or patterns, for `files`."""
-    columns: dict[Literal["uid", "url", "text", "sha256", "face_bboxes"], str] = {}
+    columns: dict[Literal["uid", "url", "text", "sha256", "face_bboxes"], str] = Field(default_factory=dict)
     """Names of columns that differ from DataComp's."""
     mini_rows: int = Field(default=480, ge=1)
     seed: int = Field(default=0, ge=0)
@@ -145,7 +145,7 @@ class TrainingParameters(Parameters):
     samples_per_step: int = Field(default=16, ge=1)
     """B."""
     learning_rate: float = Field(default=1e-4, gt=0.0)
-    thawed_rates: dict[Thawed, float] = {}
+    thawed_rates: dict[Thawed, float] = Field(default_factory=dict)
     """Rates of parts of Gemma that are trained as well; frozen without one."""
     expected_trainable: int | None = Field(default=None, ge=1)
     """Trained parameters, checked before step 1; needed where something is thawed."""
@@ -180,7 +180,7 @@ class EvaluationParameters(Parameters):
     made_items: int = Field(default=96, ge=8)
     """Per set."""
     batch: int = Field(default=8, ge=1)
-    new_tokens: dict[Literal["short", "long"], int] = {"short": 16, "long": 128}
+    new_tokens: dict[Literal["short", "long"], int] = Field(default_factory=lambda: {"short": 16, "long": 128})
     """Of generated answers: BLINK and VSR, and the others."""
     resamples: int = Field(default=10_000, ge=100)
     most_empty: float = Field(default=0.02, ge=0.0, le=1.0)
@@ -232,8 +232,8 @@ class DatacompParameters(Parameters):
             raise ValueError(f"arms={list(self.arms)} lack {BASE}, which every comparison is with")
         if self.engine.precision != "fp32":
             raise ValueError(
-                "engine.precision=bf16: what is trained stays fp32; frozen weights are bf16 on a GPU by themselves, and "
-                "products are computed under bf16 autocast (theworld spec section 10)"
+                "engine.precision=bf16: what is trained stays fp32; on a GPU frozen weights are bf16 by themselves, "
+                "and products are computed under bf16 autocast (theworld spec section 10)"
             )
         if self.engine.context_degree != 1:
             raise ValueError("engine.context_degree: samples are not divided among ranks in this track")

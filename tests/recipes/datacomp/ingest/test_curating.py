@@ -24,7 +24,7 @@ from trackyard.recipes.datacomp.scenes import jpeg, scene
 from trackyard.recipes.datacomp.study import Study
 from trackyard.record.code import CodeIdentity
 
-ROWS = 208
+ROWS, SAMPLES = 128, 60
 """With two empty captions among the good ones, and a copy of a picture."""
 OVERLAPPING = 5
 """Number of a row whose picture is in a benchmark too."""
@@ -34,8 +34,8 @@ QUIET = lambda line: None  # noqa: E731
 def study_at(root: Path, **values: object) -> Study:
     changes = {
         "data.source.mini_rows": ROWS,
-        "data.samples": 100,
-        "data.block_rows": 128,
+        "data.samples": SAMPLES,
+        "data.block_rows": 96,
         "data.images.urls_per_shard": 32,
         "evaluation.sets": ["blink"],
         **{name.replace("__", "."): value for name, value in values.items()},
@@ -75,7 +75,7 @@ def test_every_row_has_one_outcome_and_their_sum_is_the_download(study: Study) -
     assert Counter(row["outcome"] for row in rows) == Counter(body["outcomes"])
     assert sum(body["outcomes"].values()) == ROWS
     assert body["outcomes"]["ok"] == body["kept"] + body["surplus"]
-    assert sum(row["kept"] for row in rows) == body["kept"] == 100
+    assert sum(row["kept"] for row in rows) == body["kept"] == SAMPLES
     for cause, number in account["causes"].items():
         assert body["outcomes"][cause] >= number if cause != "duplicate" else True
 
@@ -92,9 +92,9 @@ def test_samples_are_the_first_in_keyed_order(study: Study) -> None:
     rows, samples = rows_of(study), Samples.open(study)
     selected = pq.read_table(study.selected).to_pydict()
     assert [row["uid"] for row in rows] == selected["uid"][: len(rows)]
-    assert [sample.uid for sample in samples] == [row["uid"] for row in rows if row["outcome"] == "ok"][:100]
-    assert len(samples) == 100
-    last = [row["uid"] for row in rows].index(samples[99].uid)
+    assert [sample.uid for sample in samples] == [row["uid"] for row in rows if row["outcome"] == "ok"][:SAMPLES]
+    assert len(samples) == SAMPLES
+    last = [row["uid"] for row in rows].index(samples[SAMPLES - 1].uid)
     assert not any(row["kept"] for row in rows[last + 1 :])
 
 
@@ -104,9 +104,9 @@ def test_each_sample_has_its_own_picture_and_caption(study: Study) -> None:
     for index, sample in enumerate(samples):
         assert digest_bytes(samples.image_bytes(index)) == sample.image
         assert sample.caption == texts[sample.uid].strip() != ""
-    assert len({sample.image for sample in samples}) == 100
+    assert len({sample.image for sample in samples}) == SAMPLES
     with pytest.raises(IndexError):
-        samples[100]
+        samples[SAMPLES]
     with pytest.raises(IndexError):
         samples[-1]
 
@@ -139,12 +139,12 @@ def test_the_copy_that_is_removed_is_the_later_row(study: Study) -> None:
 
 
 def test_too_few_samples_are_an_error_that_says_how_many_and_what_to_do(study: Study) -> None:
-    more = study_at(study.root, data__samples=180)
+    more = study_at(study.root, data__samples=120)
     before = study.curated.read_bytes()
     with pytest.raises(DataError) as caught:
         curate(more, QUIET)
     kept = read_result(study.document("curate"), "curate").body["outcomes"]["ok"]
-    assert caught.value.what.startswith(f"{kept} samples where 180 are wanted; of {ROWS} rows:")
+    assert caught.value.what.startswith(f"{kept} samples where 120 are wanted; of {ROWS} rows:")
     assert f"set datacomp.data.samples to at most {kept}" in caught.value.fix
     assert study.curated.read_bytes() == before
     assert sorted(path.name for path in study.curated.parent.iterdir()) == ["result.json", ROWS_FILE, "samples.parquet"]
@@ -156,6 +156,9 @@ def test_an_account_that_does_not_agree_is_refused(study: Study, tmp_path: Path)
     try:
         write_result(document, "download", said.header, {**said.body, "rows": said.body["rows"] + 1})
         with pytest.raises(DataError, match="every row has exactly one outcome"):
+            curate(study, QUIET)
+        write_result(document, "download", said.header, {**said.body, "aborted": "acceptance 1.0%"})
+        with pytest.raises(DataError, match=r"the download was stopped: acceptance 1\.0%"):
             curate(study, QUIET)
         lost = {**said.body["causes"], "dns": said.body["causes"]["dns"] + 1}
         write_result(document, "download", said.header, {**said.body, "causes": lost})
@@ -169,7 +172,7 @@ def test_other_rows_than_were_fetched_are_refused(study: Study) -> None:
     kept = study.selected.read_bytes()
     table = pq.read_table(study.selected)
     try:
-        pq.write_table(table.slice(1), study.selected, row_group_size=128)
+        pq.write_table(table.slice(1), study.selected, row_group_size=96)
         with pytest.raises(DataError):
             curate(study, QUIET)
     finally:

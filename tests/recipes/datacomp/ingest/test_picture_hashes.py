@@ -30,13 +30,13 @@ def test_pixels_decide_not_bytes() -> None:
 
 def test_a_scaled_and_compressed_copy_has_other_pixels_and_the_same_gradient() -> None:
     same = 0
-    for number in range(10):
+    for number in range(5):
         original = hashes_of(encoded(draw(scene(0, number), 640)), "a")
         copy = hashes_of(jpeg(scene(0, number), 320), "b")
         assert original.pixels != copy.pixels
         same += original.gradient == copy.gradient
         assert (original.gradient ^ copy.gradient).bit_count() <= 2
-    assert same >= 5  # one cell that is as bright as its neighbour is enough to differ
+    assert same >= 3  # one cell that is as bright as its neighbour is enough to differ
 
 
 def test_the_gradient_is_that_of_its_definition() -> None:

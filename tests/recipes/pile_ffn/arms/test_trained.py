@@ -11,7 +11,8 @@ from typing import Any
 import pytest
 
 from trackyard.errors import DataError
-from trackyard.recipes.pile_ffn.arms.trained import history, history_csv
+from trackyard.recipes.pile_ffn.arms.trained import COLUMNS, history
+from trackyard.recipes.running.history import history_csv
 
 
 def spool(directory: Path, attempt: int, steps: Sequence[int], *, skipped: Sequence[int] = ()) -> None:
@@ -63,4 +64,7 @@ def test_gaps_are_refused(tmp_path: Path) -> None:
 
 def test_the_table_has_a_line_a_step() -> None:
     row = {"step": 1, "tokens": 2, "lr": 0.5, "train_nll": 1.25, "val_nll": None, "grad_norm": 2.0, "tokens_per_s": 3.0}
-    assert history_csv([row]) == "step,tokens,lr,train_nll,val_nll,grad_norm,tokens_per_s\n1,2,0.5,1.25,,2.0,3.0\n"
+    assert (
+        history_csv(COLUMNS, [row])
+        == "step,tokens,lr,train_nll,val_nll,grad_norm,tokens_per_s\n1,2,0.5,1.25,,2.0,3.0\n"
+    )

@@ -18,13 +18,13 @@ from trackyard.models.attention import mask_kind, use_masks
 from trackyard.models.nonneg_variants import Declaration
 from trackyard.recipes.pile_ffn.arms.exporting import write_model
 from trackyard.recipes.pile_ffn.arms.forward import forward
-from trackyard.recipes.pile_ffn.arms.moved import Movements
 from trackyard.recipes.pile_ffn.arms.share import Share
 from trackyard.recipes.pile_ffn.arms.starting import Start, take_weights
 from trackyard.recipes.pile_ffn.arms.windows import WindowPlan, windows_of
 from trackyard.recipes.pile_ffn.parameters import TrainingParameters
 from trackyard.recipes.pile_ffn.study import Study
 from trackyard.recipes.pile_ffn.text.token_sets import TokenSet, load_tokenizer
+from trackyard.recipes.running.moved import Movements
 from trackyard.record.identity import RunSpec
 from trackyard.record.rundir import RunDirectory
 from trackyard.record.spool import Spool

@@ -13,8 +13,8 @@ from typing import Any
 from trackyard.feed.token_windows import TokenWindows
 from trackyard.models.text_packs import TextPacks
 from trackyard.recipes.pile_ffn.arms.forward import shape_of
-from trackyard.recipes.pile_ffn.arms.moved import Movements
 from trackyard.recipes.pile_ffn.arms.windows import WindowPlan
+from trackyard.recipes.running.moved import Movements
 from trackyard.record.spool import Spool
 from trackyard.train.engine import Engine
 from trackyard.train.flops import causal_pairs, decoder_work, step_flops

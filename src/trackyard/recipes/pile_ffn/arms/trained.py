@@ -5,24 +5,22 @@ Source: pile-ffn spec section 10.
 
 from __future__ import annotations
 
-import csv
-import io
 import time
 from collections.abc import Callable, Mapping
 from typing import Any
 
 from trackyard.digest import digest_file
-from trackyard.errors import DataError
 from trackyard.models.nonneg_export import EXACT
 from trackyard.recipes.pile_ffn.arms.exporting import verified
 from trackyard.recipes.pile_ffn.arms.job import WindowJob
-from trackyard.recipes.pile_ffn.arms.moved import read_movement
 from trackyard.recipes.pile_ffn.arms.starting import load_plain
 from trackyard.recipes.pile_ffn.arms.validating import val_nll
 from trackyard.recipes.pile_ffn.measures.exports import device
+from trackyard.recipes.running.history import peak_rate, spooled_steps
+from trackyard.recipes.running.moved import read_movement
 from trackyard.recipes.running.training import FINAL
-from trackyard.record.rundir import RunDirectory, spooled_attempt
-from trackyard.record.spool import Spool, read_spool
+from trackyard.record.rundir import RunDirectory
+from trackyard.record.spool import Spool
 from trackyard.schema import read_document, write_document
 from trackyard.train.checkpoint import MANIFEST, complete_checkpoints
 
@@ -43,15 +41,6 @@ def work(job: WindowJob, directory: RunDirectory, train: Callable[[], None]) -> 
 def read_trained(directory: RunDirectory) -> dict[str, Any]:
     """What `work` wrote."""
     return read_document(directory.result, SCHEMA, fix=f"rm {directory.result} and run the stage again")
-
-
-def history_csv(rows: list[dict[str, Any]]) -> str:
-    """One line a step; what was not measured there is empty."""
-    text = io.StringIO()
-    writer = csv.DictWriter(text, COLUMNS, lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(rows)
-    return text.getvalue()
 
 
 def _body(job: WindowJob, directory: RunDirectory) -> dict[str, Any]:
@@ -83,38 +72,22 @@ def _body(job: WindowJob, directory: RunDirectory) -> dict[str, Any]:
 
 
 def history(job: WindowJob, directory: RunDirectory) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
-    """Every applied step once, rising, and where later attempts went on; of a repeated step the last word counts.
-
-    DataError if a step is missing, or none has a loss.
-    """
-    found: dict[int, Mapping[str, float]] = {}
-    resumes = []
-    for path in sorted(directory.spool.glob("attempt-*.jsonl")):
-        events = [event for _, event in read_spool(path).events if event["event"] == "metrics"]
-        steps = {event["step"]: event["values"] for event in events if "train/skipped" in event["values"]}
-        if steps and found:
-            resumes.append({"attempt": spooled_attempt(path), "step": min(steps) - 1})
-        found |= steps
+    """A row for every applied step, and the resumes. Errors as `spooled_steps`."""
+    found, resumes = spooled_steps(job, directory)
     per_step = job.plan.windows_per_step * job.plan.window
     rows = [
         {
             "step": step,
             "tokens": step * per_step,
-            "lr": max(value for name, value in values.items() if name.startswith("train/learning_rate/")),
+            "lr": peak_rate(values),
             "train_nll": values["train/loss"],
             "val_nll": None,
             "grad_norm": values["train/gradient_norm"],
             "tokens_per_s": values.get("usage/tokens_per_second"),
         }
-        for step, values in sorted(found.items())
+        for step, values in found.items()
         if "train/loss" in values
     ]
-    if len(found) < job.steps or not rows:
-        raise DataError(
-            what=f"the spools of {directory.path} hold {len(found)} of {job.steps} steps, {len(rows)} with a loss",
-            why="a history with gaps cannot be compared with that of another arm",
-            fix=f"move {directory.path} away and run the stage again: {job.again}",
-        )
     return rows, resumes
 
 

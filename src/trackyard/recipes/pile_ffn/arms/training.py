@@ -15,7 +15,7 @@ from trackyard.recipes.pile_ffn.arms.exporting import put_out
 from trackyard.recipes.pile_ffn.arms.job import WindowJob
 from trackyard.recipes.pile_ffn.arms.jobs import TRAIN, again, arm_job
 from trackyard.recipes.pile_ffn.arms.original import CELL, require_original
-from trackyard.recipes.pile_ffn.arms.trained import history_csv, read_trained, work
+from trackyard.recipes.pile_ffn.arms.trained import COLUMNS, read_trained, work
 from trackyard.recipes.pile_ffn.arms.validating import VAL
 from trackyard.recipes.pile_ffn.cells import Cell
 from trackyard.recipes.pile_ffn.cost.room import require_room, visible_device
@@ -24,6 +24,7 @@ from trackyard.recipes.pile_ffn.measures.exports import export_inputs
 from trackyard.recipes.pile_ffn.results import write_result
 from trackyard.recipes.pile_ffn.study import Study
 from trackyard.recipes.pile_ffn.text.token_sets import open_set, slice_digest
+from trackyard.recipes.running.history import history_csv
 from trackyard.recipes.running.stage import Stage, run_training
 from trackyard.recipes.running.training import FINAL
 from trackyard.record.rundir import RunDirectory
@@ -132,5 +133,5 @@ def _put_out(cell: Cell, job: WindowJob, directory: RunDirectory) -> None:
     )
     place = study.place(TRAIN, cell)
     place.mkdir(parents=True, exist_ok=True)
-    write_atomic(place / HISTORY, history_csv(found["body"]["history"]))
+    write_atomic(place / HISTORY, history_csv(COLUMNS, found["body"]["history"]))
     write_result(study.document(TRAIN, cell), TRAIN, header, found["body"])

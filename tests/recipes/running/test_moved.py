@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from trackyard.errors import DataError
-from trackyard.recipes.pile_ffn.arms.moved import EARLY, END, Movements, read_movement
+from trackyard.recipes.running.moved import EARLY, END, Movements, read_movement
 from trackyard.train.audit import AuditError
 from trackyard.train.movement import Movement, MovementReport
 

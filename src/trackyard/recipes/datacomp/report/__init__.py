@@ -1,0 +1,1 @@
+"""What was measured, in one table with its tests; figures; model cards."""
