@@ -39,9 +39,10 @@ class MadeGemmaParameters(Parameters):
     vocabulary: int = Field(default=384, ge=300)
     """Entries of the byte-level tokenizer; the table of embeddings has 64 rows more."""
     seed: int = Field(default=0, ge=0)
-    steps: int = Field(default=600, ge=1)
-    batch: int = Field(default=48, ge=1)
-    learning_rate: float = Field(default=3e-3, gt=0.0)
+    steps: int = Field(default=800, ge=1)
+    batch: int = Field(default=6, ge=1)
+    """Scenes per step, each with a question of every form."""
+    learning_rate: float = Field(default=5e-3, gt=0.0)
 
 
 class GemmaParameters(Parameters):
@@ -180,7 +181,7 @@ class EvaluationParameters(Parameters):
     made_items: int = Field(default=96, ge=8)
     """Per set."""
     batch: int = Field(default=8, ge=1)
-    new_tokens: dict[Literal["short", "long"], int] = Field(default_factory=lambda: {"short": 16, "long": 128})
+    new_tokens: dict[Literal["short", "long"], int] = Field(default={"short": 16, "long": 128})
     """Of generated answers: BLINK and VSR, and the others."""
     resamples: int = Field(default=10_000, ge=100)
     most_empty: float = Field(default=0.02, ge=0.0, le=1.0)

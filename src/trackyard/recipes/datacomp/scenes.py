@@ -7,7 +7,7 @@ Two balls share a row or a column. Rows are 1 metre apart, columns 2 metres. Sou
 from __future__ import annotations
 
 import io
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import permutations
 from typing import Literal
 
@@ -34,6 +34,7 @@ _CELLS: dict[Relation, tuple[tuple[int, int], ...]] = {
     "below": ((2, 0), (3, 1)),
 }
 """Cells of the first and the second ball, row-major: 0 1 over 2 3."""
+PLACES = ("top left", "top right", "bottom left", "bottom right")
 METRES = {"left of": 2, "right of": 2, "above": 1, "below": 1}
 QUESTION = "Describe this image simply."
 
@@ -59,12 +60,12 @@ class Scene:
 
     @property
     def caption(self) -> str:
-        return statement(self.first, self.relation, self.second)
+        """ "top left red, top right empty, bottom left blue, bottom right empty"."""
+        return ", ".join(f"{place} {word}" for place, word in zip(PLACES, self.cells, strict=True))
 
-
-def statement(first: str, relation: str, second: str) -> str:
-    """ "a red ball left of a blue ball"."""
-    return f"a {first} ball {relation} a {second} ball"
+    def related(self, relation: Relation) -> Scene:
+        """The same two balls in another relation."""
+        return replace(self, relation=relation)
 
 
 KINDS = tuple(
@@ -127,9 +128,9 @@ _OPPOSITE: dict[str, Relation] = {"left of": "right of", "right of": "left of", 
 
 
 def caption_choice(of: Scene) -> Asked:
-    """What a caption says, against the three other relations of the same balls."""
-    options = tuple(statement(of.first, relation, of.second) for relation in RELATIONS)
-    wrong = statement(of.first, _OPPOSITE[of.relation], of.second)
+    """The caption, against those of the same balls in the three other relations."""
+    options = tuple(of.related(relation).caption for relation in RELATIONS)
+    wrong = of.related(_OPPOSITE[of.relation]).caption
     return Asked(question=QUESTION, answer=of.caption, wrong=wrong, options=options)
 
 
