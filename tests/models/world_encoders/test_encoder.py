@@ -93,6 +93,9 @@ def test_a_plugin_of_another_class_needs_no_other_change(tmp_path: Path, monkeyp
         class_name = "AutoencoderUpside"
         value_range = (0.0, 2.0)
 
+        def vae_class(self) -> Any:
+            return WanPlugin(self.config | {"_class_name": "AutoencoderKLWan"}).vae_class()
+
         def made(self) -> Any:
             return WanPlugin(self.config | {"_class_name": "AutoencoderKLWan"}).made()
 

@@ -54,9 +54,14 @@ class VaePlugin(ABC):
     def build(self) -> Any:
         """The model with weights still to be loaded, all of them; on the meta device where that loses nothing."""
 
+    def vae_class(self) -> Any:
+        """The stock class. To be called before a `torch.device("meta")` begins: tensors that the module makes when it is
+        imported would be on that device for as long as the process lives."""
+        return getattr(import_module(self.module), self.class_name)
+
     def made(self) -> Any:
         """The model of this config, with weights that are to be replaced."""
-        return getattr(import_module(self.module), self.class_name).from_config(dict(self.config))
+        return self.vae_class().from_config(dict(self.config))
 
     def prepare(self, half: Any) -> None:
         """Change a half with loaded weights so that single frames cost less, and come out the same."""

@@ -27,6 +27,7 @@ class WanPlugin(VaePlugin):
         return int(self.config.get("patch_size") or 1) * halvings
 
     def build(self) -> Any:
+        self.vae_class()
         # It has no buffers that a file of weights would not hold.
         with torch.device("meta"):
             return self.made()

@@ -40,7 +40,7 @@ def test_three_seeds_that_beat_everything_make_a_claim(tmp_path: Path) -> None:
     paired = pairs(gathered, study.parameters)
     lost = [replace(pair, holm_p=0.06) if pair.b == "soft_prompt-42" else pair for pair in paired]
     assert claims(gathered, study.parameters, lost)[0].missing == (
-        "better than soft_prompt, beyond interval and correction, at 2 of 3 seeds",
+        "not better, beyond interval and correction, than soft_prompt (2 of 3 seeds)",
     )
     gathered.cells["audit_branch"]["world-42"].body["branch"] = "gate closed"  # type: ignore[index]
     assert "the branch at evaluation is connected, gate closed" in claims(gathered, study.parameters, lost)[0].words
@@ -56,7 +56,7 @@ def test_a_control_that_is_as_good_forbids_it(tmp_path: Path, monkeypatch: pytes
     monkeypatch.setitem(RIGHT, "shuffled_latents", RIGHT["world"])
     study = made_study(tmp_path)
     write_study(study)
-    words = "better than shuffled_latents, beyond interval and correction, at 0 of 3 seeds"
+    words = "not better, beyond interval and correction, than shuffled_latents (0 of 3 seeds)"
     assert found_in(study) == dict.fromkeys(("vsr", "captions"), (words,))
     reached = margins(tabulate(gather(study), study.parameters), study.parameters)
     with pytest.raises(MarginMissed) as caught:

@@ -56,7 +56,9 @@ def load_gemma(study: Study, device: torch.device) -> Any:
     """
     import torch
     from transformers import Gemma3ForConditionalGeneration
+    from transformers.utils.logging import disable_progress_bar
 
+    disable_progress_bar()
     dtype = _dtype(device)
     try:
         model, report = Gemma3ForConditionalGeneration.from_pretrained(

@@ -181,8 +181,10 @@ def _counts(which: Which, folder: Path) -> dict[str, int]:
 
     from trackyard.models.world_encoders.folder import counts_of, plugin_of
 
+    plugin = plugin_of(folder)
+    plugin.vae_class()
     with torch.device("meta"):
-        return counts_of(plugin_of(folder).build())
+        return counts_of(plugin.build())
 
 
 def _words(counts: Mapping[str, int]) -> str:

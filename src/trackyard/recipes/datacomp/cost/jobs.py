@@ -52,7 +52,8 @@ def chain(parameters: DatacompParameters) -> list[Step]:
     found += [Step("train", label, ("models", "download", "curate", "latents")) for label in parameters.trained_cells]
     found += [Step("evaluate", arm, ("models", *trained, "eval_data", "eval_latents")) for arm in parameters.arms]
     measured = [job_name("evaluate", arm) for arm in parameters.arms]
-    return [*found, Step("compare", None, ("download", "curate", "latents", *trained, *measured))]
+    whole = [step.stage for step in found if step.item is None]
+    return [*found, Step("compare", None, (*whole, *trained, *measured))]
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -144,9 +144,12 @@ def _common(gathered: Gathered, parameters: DatacompParameters) -> Iterator[str]
 
 
 def _compared(parameters: DatacompParameters, paired: Sequence[Pair]) -> Iterator[str]:
+    worse = []
     for arm in (BASE, *CONTROLS):
         labels = {cell.label for cell in parameters.cells_of(arm)} if arm in parameters.arms else set()
         compared = [pair for pair in paired if pair.b in labels]
         better = sum(pair.ci95.low > 0 and pair.better > pair.worse and pair.holm_p < ALPHA for pair in compared)
         if better < len(compared):
-            yield f"better than {arm}, beyond interval and correction, at {better} of {len(compared)} seeds"
+            worse.append(f"{arm} ({better} of {len(compared)} seeds)")
+    if worse:
+        yield f"not better, beyond interval and correction, than {', '.join(worse)}"

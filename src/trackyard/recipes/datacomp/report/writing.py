@@ -196,8 +196,10 @@ def _resolvable(paired: Sequence[Pair]) -> str:
     by_set: dict[str, float] = {}
     for pair in paired:
         by_set[pair.benchmark] = max(by_set.get(pair.benchmark, 0.0), pair.detectable)
-    told = ", ".join(f"{TITLES[name]} {100 * value:.1f}" for name, value in by_set.items())
-    return f"differences below these points are not resolvable on one run: {told}" if told else ""
+    told = ", ".join(f"{TITLES[name]} {100 * value:.1f}" for name, value in by_set.items() if value)
+    alike = ", ".join(TITLES[name] for name, value in by_set.items() if not value)
+    parts = [f"differences below these points are not resolvable on one run: {told}"] if told else []
+    return "; ".join([*parts, *([f"no two arms differ in any item of {alike}"] if alike else [])])
 
 
 def _examined(gathered: Gathered) -> str:
