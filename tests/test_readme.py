@@ -160,6 +160,9 @@ def test_the_estimate_of_a_study(shell: Shell, repository: Repository) -> None:
     assert "7 arms x 3 seeds and the untouched model, 655,360,000 tokens each, on slurm-template/a100" in text
     for line in ("GPU-hours", "on disk", "train        18", "fits"):
         assert line in text
+    text = shell(command("trackyard estimate datacomp"))
+    for line in ("100,000 samples of 166,667 rows", "375 saves", "18,750 steps", "15.6 h", "13.11 GB", "fits"):
+        assert line in text
 
 
 @pytest.mark.system

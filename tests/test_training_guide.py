@@ -319,12 +319,9 @@ def test_profiles_and_sites_that_the_guide_names_exist() -> None:
     listed = set(
         re.findall(r"^\| `([a-z0-9-]+)` \|", text.partition("| profile |")[2].partition("\n\n")[0], re.MULTILINE)
     )
-    # Those of the Pile-FFN study are in its own guide.
+    # Those of the other studies are in their own guides.
     profiles = {path.stem for path in (ROOT / "profiles").glob("*.yaml")}
-    assert listed | {"seed", "report"} == {name for name in profiles if not name.startswith("pythia")}
-    study = (ROOT / "docs" / "pile-ffn.md").read_text()
-    assert [
-        name
-        for name in sorted(profiles)
-        if name.startswith("pythia") and f"`{name}" not in study.replace("profiles/", "")
-    ] == []
+    assert listed | {"seed", "report"} == {name for name in profiles if not name.startswith(("pythia", "theworld"))}
+    for family, guide in (("pythia", "pile-ffn.md"), ("theworld", "theworld.md")):
+        study = (ROOT / "docs" / guide).read_text().replace("profiles/", "")
+        assert [name for name in sorted(profiles) if name.startswith(family) and f"`{name}" not in study] == []

@@ -14,6 +14,12 @@ EXECUTED_BY: dict[str, str] = {
     "trackyard estimate pile_ffn study --profile pythia-1.4b-a100 --site slurm-template": (
         f"{_HERE}::test_the_estimate_of_a_study"
     ),
+    "dvc repro pipelines/datacomp/dvc.yaml": (
+        "tests/system/test_datacomp.py::test_every_stage_ran_and_the_table_has_every_arm"
+    ),
+    "trackyard estimate datacomp study --profile theworld-100k-h200 --site slurm-template": (
+        f"{_HERE}::test_the_estimate_of_a_study"
+    ),
     "make test": f"{_HERE}::test_ci_runs_the_tests",
     "trackyard preflight stage1": f"{_HERE}::test_the_plan",
     "trackyard plan build stage1": f"{_HERE}::test_the_plan",

@@ -126,7 +126,7 @@ SURFACE = {
     "plan show": ["plan", "--params", "--step", "--slot", "--json"],
     "preflight": ["stage", "--params", "--context-parallel", "--json"],
     "record sync": [],
-    "run": ["track", "stage", "item", "--params", "--processes"],
+    "run": ["track", "stage", "item", "--params", "--processes", "--dry-run"],
     "table": ["track"],
     "ui": ["--port"],
 }

@@ -55,7 +55,7 @@ class VaePlugin(ABC):
         """The model with weights still to be loaded, all of them; on the meta device where that loses nothing."""
 
     def vae_class(self) -> Any:
-        """The stock class. To be called before a `torch.device("meta")` begins: tensors that the module makes when it is
+        """The stock class. To be called before `torch.device("meta")` begins: tensors that the module makes when it is
         imported would be on that device for as long as the process lives."""
         return getattr(import_module(self.module), self.class_name)
 
