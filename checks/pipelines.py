@@ -3,7 +3,8 @@
     python -m checks.pipelines
 
 DVC resolves a bare stage name in the root dvc.yaml only and lets it win silently over a same-named stage elsewhere, so
-names are unique across the repository. `data.dvc` owns data/, so no stage writes there (hpc spec section 8).
+no pipeline has a name of the root's. Two pipelines may: theirs are always given with the file. `data.dvc` owns data/, so
+no stage writes there (hpc spec section 8).
 Exit 0: sound, 1: a problem, or no dvc.yaml at all.
 """
 
@@ -19,7 +20,7 @@ from dvc.stage import PipelineStage
 
 from checks.repository import ROOT, files
 
-DATA = "data"
+DATA, PIPELINE = "data", "dvc.yaml"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -59,9 +60,9 @@ def examine(root: Path) -> Report:
             if out.protocol == "local" and _below(Path(out.fs_path), root / DATA)
         ]
     problems += [
-        f"stage name {name!r} is used in {' and '.join(sorted(where))}; `dvc repro {name}` reaches only one of them"
+        f"stage name {name!r} is used in {' and '.join(sorted(where))}; `dvc repro {name}` reaches only the root's"
         for name, where in sorted(owners.items())
-        if len(where) > 1
+        if PIPELINE in where and len(where) > 1
     ]
     loaded = {where for where_of_name in owners.values() for where in where_of_name}
     problems += [f"{path} gives no stage: dvc does not see it or it is empty" for path in found if path not in loaded]

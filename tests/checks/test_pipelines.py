@@ -41,7 +41,6 @@ def test_sound_pipelines_pass_and_are_counted(root: Path, capsys: pytest.Capture
     ("name", "text", "problem"),
     [
         ("sub/dvc.yaml", "stages:\n  stage1:\n    cmd: 'true'\n", "'stage1' is used in dvc.yaml and sub/dvc.yaml"),
-        ("sub/dvc.yaml", "stages:\n  sweep:\n    cmd: 'true'\n", "'sweep' is used in"),
         ("sub/dvc.yaml", "stages:\n  w:\n    cmd: 'true'\n    outs: [../data/x]\n", "writes '../data/x' below data/"),
         (
             "sub/dvc.yaml",
@@ -59,6 +58,16 @@ def test_each_fault_is_found(root: Path, name: str, text: str, problem: str) -> 
     (root / name).write_text(text)
     assert any(problem in told for told in examine(root).problems), examine(root).problems
     assert main(root) == 1
+
+
+def test_two_pipelines_may_share_a_name(root: Path) -> None:
+    """DVC finds a bare name in the root's file alone: those of other files are given with the file."""
+    (root / "sub").mkdir()
+    (root / "sub" / "dvc.yaml").write_text("stages:\n  sweep:\n    cmd: 'true'\n")
+    assert examine(root).problems == ()
+    ended = subprocess.run(["dvc", "repro", "sweep"], cwd=root, capture_output=True, text=True, check=False)
+    assert ended.returncode != 0
+    assert "'sweep' not found" in ended.stderr or "does not exist" in ended.stderr
 
 
 def test_no_pipeline_at_all_is_a_failure(root: Path, capsys: pytest.CaptureFixture[str]) -> None:
