@@ -3,8 +3,8 @@
     python -m checks.pipelines
 
 DVC resolves a bare stage name in the root dvc.yaml only and lets it win silently over a same-named stage elsewhere, so
-no pipeline has a name of the root's. Two pipelines may: theirs are always given with the file. `data.dvc` owns data/, so
-no stage writes there (hpc spec section 8).
+no pipeline has a name of the root's. Two pipelines may: theirs are given with the file. `data.dvc` owns data/, so no
+stage writes there (hpc spec section 8).
 Exit 0: sound, 1: a problem, or no dvc.yaml at all.
 """
 
