@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from trackyard.feed.resized import decode_resized
+from trackyard.feed.gemma_pixels import gemma_pixels
 from trackyard.feed.tree import NO_TARGET
 from trackyard.feed.world_prompts import WorldPrompts
 from trackyard.models.theworld.batch import WorldSample
@@ -90,7 +90,5 @@ class Asker:
 
 
 def _pixels(item: Item, size: int) -> NDArray[np.float32]:
-    """float32 [images, 3, size, size] in [-1, 1]: squashed as the world encoder's input is."""
-    shown = [decode_resized(image, item.id, size, size) for image in item.images]
-    planes: NDArray[np.float32] = np.stack(shown).transpose(0, 3, 1, 2).astype(np.float32) / 127.5 - 1.0
-    return np.ascontiguousarray(planes)
+    """float32 [images, 3, size, size]."""
+    return np.stack([gemma_pixels(image, item.id, size) for image in item.images])

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from trackyard.feed.resized import decode_resized
+from trackyard.feed.gemma_pixels import gemma_pixels
 from trackyard.feed.tree import NO_TARGET
 from trackyard.feed.world_prompts import WorldPrompts
 from trackyard.models.theworld.batch import WorldBatch, WorldSample, pack
@@ -54,8 +54,7 @@ class Source:
     def sample(self, number: int) -> WorldSample:
         """DataError or UnreadableMedia where a picture or its latent is not what curation found: none is replaced."""
         row = self.samples[number]
-        picture = decode_resized(self.samples.image_bytes(number), row.uid, self.size, self.size)
-        pixels = picture.transpose(2, 0, 1)[None].astype(np.float32) / np.float32(127.5) - np.float32(1)
+        pixels = gemma_pixels(self.samples.image_bytes(number), row.uid, self.size)[None]
         prompt = self.prompts.build(self.question, answer=row.caption)
         return WorldSample(prompt, pixels, self.latents.find(row.image)[None])
 
