@@ -1,21 +1,15 @@
-"""Measurements that are made once: a result of the same inputs, parameters and code is taken, not computed again.
-
-DVC removes what a stage put out before it runs the stage again; what is kept lies under runs/, so that an evaluation
-of several sets that was cut off goes on with the set that is missing.
-"""
+"""Results of this track that are measured once (`trackyard.recipes.running.kept`)."""
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Mapping
-from dataclasses import asdict
+from pathlib import Path
 from typing import Any
 
-from trackyard.digest import digest_json, short
-from trackyard.durable import write_atomic
 from trackyard.recipes.datacomp.cells import Cell
 from trackyard.recipes.datacomp.results import Result, read_result, write_result
 from trackyard.recipes.datacomp.study import TRACK, Study
+from trackyard.recipes.running.kept import keep_result
 
 
 def measured(
@@ -32,32 +26,23 @@ def measured(
 
     inputs: blake3 of all files that `make` reads, by path relative to the repository.
     """
-    key = digest_json(
-        {
-            "result": result,
-            "cell": cell.label,
-            "spec": study.spec_digest(result),
-            "inputs": dict(inputs),
-            "code": asdict(study.code),
-        }
-    )
-    kept = study.runs / TRACK / "measured" / result / f"{cell.label}-{short(key)}.json"
-    if not kept.exists():
-        started = time.monotonic()
-        body = make()
+
+    def write(path: Path, run_id: str, body: Mapping[str, Any], wall_s: float) -> None:
         header = study.header(
-            result,
-            cell,
-            inputs=inputs,
-            device=device,
-            wall_s=time.monotonic() - started,
-            run_id=short(key),
-            vae_digest=vae_digest,
+            result, cell, inputs=inputs, device=device, wall_s=wall_s, run_id=run_id, vae_digest=vae_digest
         )
-        kept.parent.mkdir(parents=True, exist_ok=True)
-        write_result(kept, result, header, body)
-    found = read_result(kept, result)
+        write_result(path, result, header, body)
+
     target = study.document(result, cell)
-    target.parent.mkdir(parents=True, exist_ok=True)
-    write_atomic(target, kept.read_bytes())
-    return found
+    keep_result(
+        study.runs / TRACK,
+        target,
+        result=result,
+        cell=cell.label,
+        spec=study.spec_digest(result),
+        inputs=inputs,
+        code=study.code,
+        make=make,
+        write=write,
+    )
+    return read_result(target, result)

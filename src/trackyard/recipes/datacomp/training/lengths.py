@@ -22,10 +22,10 @@ from trackyard.errors import DataError
 from trackyard.feed.tree import NO_TARGET
 from trackyard.feed.world_prompts import Unusable, WorldPrompts
 from trackyard.recipes.datacomp.ingest.samples import Samples
+from trackyard.recipes.running.plan_file import PLANS
 from trackyard.schema import read_document, write_document
 
 SCHEMA = "trackyard-world-lengths/1"
-PLANS = Path("artifacts") / "plans"
 Ints = NDArray[np.int32]
 
 

@@ -11,15 +11,12 @@ from pathlib import Path
 
 from blake3 import blake3
 
-from trackyard.digest import digest_json, short
-from trackyard.errors import DataError, IdentityError
+from trackyard.errors import DataError
 from trackyard.feed.token_windows import TokenWindows
 from trackyard.recipes.pile_ffn.text.token_sets import TokenSet
-from trackyard.schema import read_document, write_document
+from trackyard.recipes.running.plan_file import fingerprint_of, keep_plan, plan_directory
 
 SCHEMA = "trackyard-windows/1"
-DOCUMENT = "plan.json"
-PLANS = Path("artifacts") / "plans"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -49,26 +46,15 @@ class WindowPlan:
 
     @property
     def fingerprint(self) -> str:
-        return digest_json({"schema": SCHEMA, **asdict(self)})
+        return fingerprint_of(SCHEMA, asdict(self))
 
     def directory(self, root: Path) -> Path:
         """Where the plan lies below the repository."""
-        return root / PLANS / short(self.fingerprint)
+        return plan_directory(root, self.fingerprint)
 
     def keep(self, root: Path) -> Path:
         """Write the plan unless it is there; returns its directory. IdentityError if what is there is another one."""
-        path = self.directory(root) / DOCUMENT
-        body = {"fingerprint": self.fingerprint, "plan": asdict(self)}
-        if not path.exists():
-            write_document(path, SCHEMA, body)
-        found = read_document(path, SCHEMA, fix=f"rm {path}   (the stage then writes it again)")
-        if found != {"schema": SCHEMA, **body}:
-            raise IdentityError(
-                what=f"{path} is not the plan {self.fingerprint}",
-                why="it was changed, and no longer says what the runs that name it were trained on",
-                fix=f"rm -r {path.parent}   (the stage then writes it again)",
-            )
-        return path.parent
+        return keep_plan(root, SCHEMA, asdict(self))
 
 
 def plan_windows(tokens: TokenSet, *, window: int, windows_per_step: int, steps: int, seed: int) -> WindowPlan:

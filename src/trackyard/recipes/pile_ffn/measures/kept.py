@@ -1,21 +1,15 @@
-"""Measurements that are made once: a result of the same inputs, parameters and code is taken, not computed again.
-
-DVC removes what a stage put out before it runs the stage again; what is kept lies under runs/, so that a stage of
-several parts which was cut off goes on with the part that is missing.
-"""
+"""Results of this study that are measured once (`trackyard.recipes.running.kept`)."""
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Mapping
-from dataclasses import asdict
+from pathlib import Path
 from typing import Any
 
-from trackyard.digest import digest_json, short
-from trackyard.durable import write_atomic
 from trackyard.recipes.pile_ffn.cells import Cell
 from trackyard.recipes.pile_ffn.results import Result, read_result, write_result
 from trackyard.recipes.pile_ffn.study import TRACK, Study
+from trackyard.recipes.running.kept import keep_result
 
 
 def measured(
@@ -33,33 +27,30 @@ def measured(
 
     inputs: blake3 of all files that `make` reads, by path relative to the repository.
     """
-    key = digest_json(
-        {
-            "stage": stage,
-            "cell": cell.name,
-            "spec": study.spec_digest(stage),
-            "inputs": dict(inputs),
-            "code": asdict(study.code),
-        }
-    )
-    kept = study.runs / TRACK / "measured" / stage / f"{cell.name}-{short(key)}.json"
-    if not kept.exists():
-        started = time.monotonic()
-        body = make()
+
+    def write(path: Path, run_id: str, body: Mapping[str, Any], wall_s: float) -> None:
         header = study.header(
             stage,
             cell,
-            run_id=short(key),
+            run_id=run_id,
             inputs=inputs,
             slice_digest=slice_digest,
             precision=precision,
             device=device,
-            wall_s=time.monotonic() - started,
+            wall_s=wall_s,
         )
-        kept.parent.mkdir(parents=True, exist_ok=True)
-        write_result(kept, stage, header, body)
-    result = read_result(kept, stage)
+        write_result(path, stage, header, body)
+
     target = study.document(stage, cell)
-    target.parent.mkdir(parents=True, exist_ok=True)
-    write_atomic(target, kept.read_bytes())
-    return result
+    keep_result(
+        study.runs / TRACK,
+        target,
+        result=stage,
+        cell=cell.name,
+        spec=study.spec_digest(stage),
+        inputs=inputs,
+        code=study.code,
+        make=make,
+        write=write,
+    )
+    return read_result(target, stage)
