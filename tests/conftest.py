@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import tempfile
 from collections.abc import Iterator
 
@@ -24,8 +25,24 @@ _CACHE = tempfile.TemporaryDirectory(prefix="trackyard-tests-")
 os.environ["XDG_CACHE_HOME"] = _CACHE.name
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Whole commands first: begun last, the longest file would run while the other core has nothing to do."""
+    items.sort(key=lambda item: item.get_closest_marker("system") is None)
+
+
 @pytest.fixture(autouse=True)
 def ordinary_priority() -> Iterator[None]:
     """No test leaves the process a real-time one: what it starts would starve everything beside it."""
     yield
     assert os.sched_getscheduler(0) == os.SCHED_OTHER
+
+
+@pytest.fixture(autouse=True)
+def ordinary_signals() -> Iterator[None]:
+    """A stage that a signal has stopped ignores further ones for good; what later tests start would inherit that."""
+    numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1)
+    before = {number: signal.getsignal(number) for number in numbers}
+    yield
+    for number, handler in before.items():
+        signal.signal(number, handler)
+    assert signal.pthread_sigmask(signal.SIG_BLOCK, []) == set()

@@ -346,7 +346,8 @@ def test_a_rank_that_does_not_fit_ends_all_and_the_next_attempt_fits(
     repository.edit(lambda values: values.update(engine=values["engine"] | {"micro_batch": 2, "fit": True}))
     tight = ("out_of_memory", {"above": 1})
     parts = forks.run(repository, tight, ranks=2).error(1, "OutOfDeviceMemory")
-    assert parts["what"] == "rank 0 of 2 ran out of device memory"
+    # Whichever of the two is told first.
+    assert parts["what"] in {f"rank {rank} of 2 ran out of device memory" for rank in range(2)}
     assert "run the same command again" in parts["fix"]
     ended = forks.run(repository, tight, ranks=2)
     assert ended.code == 0, ended
