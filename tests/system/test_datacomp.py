@@ -19,6 +19,8 @@ from trackyard.recipes.datacomp.cells import BASE, CONTROLS, NO_WORLD, WORLD, Ce
 from trackyard.recipes.datacomp.parameters import load_datacomp
 from trackyard.recipes.datacomp.results import DOCUMENT, Result, read_result
 from trackyard.recipes.datacomp.study import ARTIFACTS, EVALUATIONS, Study
+from trackyard.record.code import code_identity
+from trackyard.runner import SystemRunner
 
 pytestmark = pytest.mark.system
 
@@ -131,9 +133,7 @@ def test_results_are_whole(done: Done) -> None:
         found.append(read_result(path, schema[1].decode()))
     cells = len(done.study.parameters.evaluated)
     assert len(found) >= cells * (1 + len(EVALUATIONS)) - cells + len(done.study.parameters.trained_cells)
-    assert {result.header.git_commit for result in found} == {
-        run(["git", "rev-parse", "HEAD"], done.clone).stdout.strip()
-    }
+    assert {result.header.git_commit for result in found} == {code_identity(done.clone, SystemRunner()).commit}
 
 
 def test_figures_show_something_and_every_export_has_a_card(done: Done) -> None:
