@@ -25,11 +25,6 @@ _CACHE = tempfile.TemporaryDirectory(prefix="trackyard-tests-")
 os.environ["XDG_CACHE_HOME"] = _CACHE.name
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Whole commands first: begun last, the longest file would run while the other core has nothing to do."""
-    items.sort(key=lambda item: item.get_closest_marker("system") is None)
-
-
 @pytest.fixture(autouse=True)
 def ordinary_priority() -> Iterator[None]:
     """No test leaves the process a real-time one: what it starts would starve everything beside it."""
