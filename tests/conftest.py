@@ -41,3 +41,12 @@ def ordinary_signals() -> Iterator[None]:
     for number, handler in before.items():
         signal.signal(number, handler)
     assert signal.pthread_sigmask(signal.SIG_BLOCK, []) == set()
+
+
+@pytest.fixture(autouse=True, scope="module")
+def ordinary_environment() -> Iterator[None]:
+    """A process that trains alone says in its environment that it is rank 0 of 1; what later tests start would too."""
+    before = dict(os.environ)
+    yield
+    os.environ.clear()
+    os.environ.update(before)

@@ -98,6 +98,13 @@ def test_a_process_that_was_started_alone(environment: dict[str, str]) -> None:
     assert launched(environment) is None
 
 
+def test_several_tasks_that_each_think_they_are_alone_are_refused() -> None:
+    with pytest.raises(EnvironmentLacking) as raised:
+        _of(SRUN, RANK="0", WORLD_SIZE="1")
+    assert raised.value.what == "WORLD_SIZE=1, and srun started 4 tasks"
+    assert _of(SRUN, RANK="0", WORLD_SIZE="1", SLURM_STEP_NUM_TASKS="1") is None
+
+
 def test_torchrun_inside_of_srun_counts() -> None:
     found = _of(SRUN | TORCHRUN)
     assert found is not None

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from types import SimpleNamespace
 from typing import Any
@@ -30,13 +29,9 @@ from trackyard.train.state import TrainingState
 
 
 @pytest.fixture(autouse=True, scope="module")
-def one_rank() -> Iterator[None]:
-    """A process group of one. It stays; the variables that made it go again."""
-    before = dict(os.environ)
+def one_rank() -> None:
+    """A process group of one. It stays."""
     join_ranks(1)
-    yield
-    os.environ.clear()
-    os.environ.update(before)
 
 
 # The replica of the published attempt --------------------------------------------------------------------------------

@@ -61,7 +61,10 @@ def launched(environment: Mapping[str, str]) -> Launched | None:
     one task is no launcher: `processes` then starts ranks on its node. EnvironmentLacking where variables are missing.
     """
     if "RANK" in environment or "WORLD_SIZE" in environment:
-        return _by_rank(environment)
+        found = _by_rank(environment)
+        if found is None and "SLURM_STEP_ID" in environment:
+            _refuse_many_alone(environment)
+        return found
     # The script of a batch job has a rank too (0), and no step.
     if "SLURM_STEP_ID" in environment:
         return _by_step(environment)
@@ -125,6 +128,17 @@ def _by_rank(environment: Mapping[str, str]) -> Launched | None:
         port=_number(environment, "MASTER_PORT", by),
         restart=_number(environment, f"{_ELASTIC}RESTART_COUNT", by) if elastic else 0,
     )
+
+
+def _refuse_many_alone(environment: Mapping[str, str]) -> None:
+    """Where WORLD_SIZE is 1, a step of several tasks would be as many runs of the same thing over each other."""
+    tasks = environment.get("SLURM_STEP_NUM_TASKS", "1")
+    if tasks != "1":
+        raise EnvironmentLacking(
+            what=f"WORLD_SIZE=1, and srun started {tasks} tasks",
+            why="each of them would take itself for the only rank and run the whole stage",
+            fix="unset RANK WORLD_SIZE LOCAL_RANK   (an earlier launcher left them), then start it again",
+        )
 
 
 def _by_step(environment: Mapping[str, str]) -> Launched | None:

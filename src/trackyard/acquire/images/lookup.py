@@ -128,8 +128,10 @@ class UrlImages:
 
     def _read(self, part: int, number: int) -> pa.Table:
         """One row group; the last one is kept, since records come in the order of their list."""
-        if self._group is not None and self._group[:2] == (part, number):
-            return self._group[2]
+        # Read once: another thread may put its own there between a look and a second one.
+        kept = self._group
+        if kept is not None and kept[:2] == (part, number):
+            return kept[2]
         marker = self._markers[part]
         path = self.directory / marker.part.images
         try:

@@ -46,6 +46,7 @@ ARMS: Mapping[str, Arm] = {
     )
 }
 BASE, WORLD, NO_WORLD = "base_gemma", "world", "no_world_tokens"
+SOFT_PROMPT: Run = "soft_prompt"
 CONTROLS = ("random_projection", "zero_latents", "shuffled_latents", NO_WORLD, "soft_prompt")
 """What the trained run is compared with besides the base model."""
 

@@ -1,4 +1,4 @@
-"""What changes when the world branch is given something else than a picture's own latent: the train path, in fp32.
+"""What changes when the world branch is given something else than a picture's own latent: as training computes it.
 
 Source: theworld spec section 6.
 """

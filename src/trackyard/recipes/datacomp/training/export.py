@@ -21,7 +21,7 @@ from trackyard.models.theworld.branch import SoftPrompt, WorldBranch
 from trackyard.models.theworld.loading import load_exact
 from trackyard.models.theworld.parameters import WorldParameters, tokens_of
 from trackyard.recipes.datacomp.base.loading import base_facts, markers_from_files
-from trackyard.recipes.datacomp.cells import Cell
+from trackyard.recipes.datacomp.cells import SOFT_PROMPT, Cell
 from trackyard.recipes.datacomp.latents.opening import world_facts
 from trackyard.recipes.datacomp.results import PIPELINE
 from trackyard.recipes.datacomp.study import Study
@@ -31,7 +31,6 @@ from trackyard.snapshot.latent_facts import EncoderFacts
 SCHEMA = "trackyard-world-export/1"
 CONFIG, WEIGHTS = "world_config.json", "model.safetensors"
 TOKENIZER = ("tokenizer.json", "tokenizer_config.json", "chat_template.jinja", "chat_template.json")
-SOFT_PROMPT = "soft_prompt"
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -16,13 +16,13 @@ import torch
 from trackyard.launch.watchdog import WatchdogParameters
 from trackyard.models.theworld.model import TheWorld
 from trackyard.models.theworld.parameters import tokens_of
-from trackyard.recipes.datacomp.cells import Cell
+from trackyard.recipes.datacomp.cells import SOFT_PROMPT, Cell
 from trackyard.recipes.datacomp.parameters import TrainingParameters
 from trackyard.recipes.datacomp.study import Study
 from trackyard.recipes.datacomp.training.audits import Audits
 from trackyard.recipes.datacomp.training.branch import changes
 from trackyard.recipes.datacomp.training.costs import Costs
-from trackyard.recipes.datacomp.training.export import SOFT_PROMPT, describe, write_export
+from trackyard.recipes.datacomp.training.export import describe, write_export
 from trackyard.recipes.datacomp.training.forward import forward
 from trackyard.recipes.datacomp.training.groups import (
     WorldEngine,

@@ -18,13 +18,12 @@ from trackyard.models.theworld.counts import require_counts
 from trackyard.models.theworld.model import TheWorld
 from trackyard.models.theworld.parameters import expected_trainable, inserted_tokens
 from trackyard.recipes.datacomp.base.loading import load_gemma, load_tokenizer
-from trackyard.recipes.datacomp.cells import Cell
+from trackyard.recipes.datacomp.cells import SOFT_PROMPT, Cell
 from trackyard.recipes.datacomp.study import Study
 from trackyard.recipes.datacomp.training.init_from import take_over
 from trackyard.snapshot.latent_facts import EncoderFacts
 
 Say = Callable[[str], None]
-SOFT_PROMPT = "soft_prompt"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
