@@ -1,0 +1,1 @@
+"""Sweeps: levels of the knobs, which of their combinations are measured, and what each is called."""

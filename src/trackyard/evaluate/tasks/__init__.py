@@ -1,0 +1,1 @@
+"""Tasks: what is asked, how it is shown, and how answers are scored."""
