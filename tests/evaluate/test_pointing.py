@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from trackyard.evaluate.pointing import PointScore, TruePoint, score_points
+from trackyard.errors import DataError
+from trackyard.evaluate.pointing import Mask, PointScore, TruePoint, score_points
 
 
 def around(x: float, y: float, *, time: float = 1.0, half: float = 0.05) -> TruePoint:
@@ -18,7 +19,7 @@ def around(x: float, y: float, *, time: float = 1.0, half: float = 0.05) -> True
 
 def test_the_worked_example() -> None:
     score = score_points([(1, 0.2, 0.2), (1, 0.8, 0.8), (1, 0.5, 0.5)], [around(0.2, 0.22), around(0.81, 0.8)])
-    assert score == PointScore(pytest.approx(2 / 3), 1.0, pytest.approx(0.8))
+    assert [score.precision, score.recall, score.f1] == pytest.approx([2 / 3, 1, 0.8])
 
 
 def test_nothing_there() -> None:
@@ -33,7 +34,7 @@ def test_all_missed_is_zero_and_no_division_by_it() -> None:
 
 def test_each_object_is_hit_once() -> None:
     score = score_points([(1, 0.5, 0.5), (1, 0.51, 0.5), (1, 0.49, 0.5)], [around(0.5, 0.5)])
-    assert (score.precision, score.recall) == (pytest.approx(1 / 3), 1)
+    assert [score.precision, score.recall] == pytest.approx([1 / 3, 1])
 
 
 def test_the_assignment_is_the_cheapest_and_not_the_first_that_hits() -> None:
@@ -97,13 +98,78 @@ def test_against_every_assignment(
 
 def _on_edge(guesses: list[tuple[float, float, float]], truth: list[TruePoint]) -> bool:
     """Whether a guess lies so close to the edge of a box that the two ways of writing the test may differ."""
+    boxes = [t.box for t in truth if t.box is not None]
     return any(
-        min(abs(x - t.box[0]), abs(x - t.box[2]), abs(y - t.box[1]), abs(y - t.box[3])) < 1e-9
+        min(abs(x - x0), abs(x - x1), abs(y - y0), abs(y - y1)) < 1e-9
         for _, x, y in guesses
-        for t in truth
+        for x0, y0, x1, y1 in boxes
     )
 
 
 @given(points)
 def test_the_truth_itself_scores_one(places: list[tuple[float, float, float]]) -> None:
     assert score_points(places, [around(x, y) for _, x, y in places]).f1 == 1
+
+
+def pixels(height: int, width: int, *inside: tuple[int, int]) -> Mask:
+    """A mask of the pixels (row, column) that are named."""
+    mask = np.zeros((height, width), dtype=bool)
+    for place in inside:
+        mask[place] = True
+    return mask
+
+
+def test_in_a_mask_the_point_is_rounded_to_a_pixel() -> None:
+    truth = [TruePoint(1, 0.5, 0.5, masks={1: pixels(10, 20, (5, 10))})]
+    for x, y, hit in ((0.5, 0.5, 1), (0.524, 0.549, 1), (0.526, 0.5, 0), (0.5, 0.56, 0), (0.474, 0.5, 0)):
+        assert score_points([(1, x, y)], truth).f1 == hit, (x, y)
+    # A half goes to the even pixel, as in the release: 10.5 -> 10, 9.5 -> 10, 11.5 -> 12.
+    assert [score_points([(1, x, 0.5)], truth).f1 for x in (0.525, 0.475, 0.575)] == [1, 1, 0]
+
+
+def test_a_hole_and_what_lies_beyond_the_edge_are_missed() -> None:
+    ring = ~pixels(10, 10, (5, 5))
+    assert score_points([(1, 0.5, 0.5)], [TruePoint(1, 0.5, 0.5, masks={1: ring})]).f1 == 0
+    assert score_points([(1, 0.5, 0.5)], [TruePoint(1, 0.5, 0.5, (0, 0, 1, 1))]).f1 == 1, "where a box would be hit"
+    assert score_points([(1, 1.0, 0.5)], [TruePoint(1, 0.9, 0.5, masks={1: ring})]).f1 == 0, "pixel 10 of 0..9"
+    assert score_points([(1, 0.94, 0.5)], [TruePoint(1, 0.9, 0.5, masks={1: ring})]).f1 == 1
+
+
+def test_an_object_of_a_video_is_hit_in_the_mask_of_the_very_time() -> None:
+    moving = {0.5: pixels(10, 10, (5, 2)), 1.0: pixels(10, 10, (5, 8))}
+    truth = [TruePoint(0.5, 0.2, 0.5, masks=moving)]
+    for time, x, hit in ((0.5, 0.2, 1), (0.54, 0.2, 1), (1.0, 0.8, 1), (1.0, 0.2, 0), (0.5, 0.8, 0), (1.5, 0.8, 0)):
+        assert score_points([(time, x, 0.5)], truth, duration=3).f1 == hit, (time, x)
+
+
+def test_distances_are_in_pixels_where_the_picture_is_known() -> None:
+    """In 10 x 100 pixels, half the height is nearer than a tenth of the width."""
+    wide, guesses = pixels(10, 100), [(1.0, 0.3, 0.5)]
+    level, above = wide.copy(), wide.copy()
+    level[:, :] = True
+    truth = [TruePoint(1, 0.4, 0.5, masks={1: level}), TruePoint(1, 0.3, 0.0, masks={1: above})]
+    assert score_points(guesses, truth).f1 == 0, "assigned to the one above, whose mask is empty"
+    near = [TruePoint(1, 0.4, 0.5, (0, 0, 1, 1)), TruePoint(1, 0.3, 0.0, (2, 2, 2, 2))]
+    assert score_points(guesses, near).f1 == pytest.approx(2 / 3), "in fractions the one beside it is nearer"
+
+
+def test_a_point_has_one_region() -> None:
+    with pytest.raises(DataError, match="has no regions"):
+        TruePoint(1, 0.5, 0.5)
+    with pytest.raises(DataError, match="has two regions"):
+        TruePoint(1, 0.5, 0.5, (0, 0, 1, 1), {1: pixels(2, 2)})
+
+
+@given(points, st.integers(1, 20), st.integers(1, 20))
+def test_the_truth_itself_scores_one_in_masks(
+    places: list[tuple[float, float, float]], height: int, width: int
+) -> None:
+    inside = [(t, min(x, 1 - 1 / width), min(y, 1 - 1 / height)) for t, x, y in places]
+    truth = [TruePoint(t, x, y, masks={t: pixels(height, width, _pixel(x, y, height, width))}) for t, x, y in inside]
+    assert score_points(inside, truth).f1 == 1
+    empty = [TruePoint(t, x, y, masks={t: pixels(height, width)}) for t, x, y in inside]
+    assert score_points(inside, empty).f1 == (0 if inside else 1)
+
+
+def _pixel(x: float, y: float, height: int, width: int) -> tuple[int, int]:
+    return round(y * height), round(x * width)

@@ -1,13 +1,14 @@
 """Tracks of points against true regions: F1 per frame, and HOTA, which also asks who is who.
 
 Source: molmo2 spec section 14; Luiten et al., HOTA, IJCV 2021, at one threshold, since a point is in a region or not.
+T: true objects of a frame or of a query, P: predicted ones.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Hashable, Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Hashable, Sequence
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
@@ -44,19 +45,72 @@ class TrackScore:
     hota: float
 
 
+@dataclass(frozen=True, slots=True)
+class Frame:
+    """Who is where at one time. true, predicted: numbers of objects; hits [T, P]: 1 where a point lies in a region."""
+
+    true: list[int]
+    predicted: list[int]
+    hits: NDArray[np.float64]
+
+
 def score_tracks(predicted: Sequence[TrackedPoint], truth: Sequence[TrackedRegion]) -> TrackScore:
     """Score one query, over every frame that holds a prediction or a true object. Without either, all scores are 1."""
-    times = sorted({_frame(point.time) for point in predicted} | {_frame(region.point.time) for region in truth})
-    if not times:
+    moments: dict[float, _Moment] = {}
+    for point in predicted:
+        moments.setdefault(_frame(point.time), _Moment()).points.append(point)
+    for region in truth:
+        moments.setdefault(_frame(region.point.time), _Moment()).regions.append(region)
+    if not moments:
         return TrackScore(1.0, 1.0, 1.0, 1.0)
-    guesses = {time: [point for point in predicted if _frame(point.time) == time] for time in times}
-    goals = {time: [region for region in truth if _frame(region.point.time) == time] for time in times}
-    f1 = [
-        score_points([(time, p.x, p.y) for p in guesses[time]], [region.point for region in goals[time]]).f1
-        for time in times
-    ]
-    detection, association = _hota([_Frame.of(guesses[time], goals[time]) for time in times], predicted, truth)
+    true = _numbers([region.name for region in truth])
+    guessed = _numbers([point.name for point in predicted])
+    frames, f1 = [], []
+    for time in sorted(moments):
+        points, regions = moments[time].points, moments[time].regions
+        hits = [[float(region.point.holds(point.x, point.y, time=time)) for point in points] for region in regions]
+        frames.append(
+            Frame(
+                [true[region.name] for region in regions],
+                [guessed[point.name] for point in points],
+                np.array(hits, dtype=np.float64).reshape(len(regions), len(points)),
+            )
+        )
+        found = score_points([(time, point.x, point.y) for point in points], [region.point for region in regions])
+        f1.append(found.f1)
+    detection, association = hota(frames)
     return TrackScore(math.fsum(f1) / len(f1), detection, association, math.sqrt(detection * association))
+
+
+def hota(frames: Sequence[Frame]) -> tuple[float, float]:
+    """DetA and AssA of frames; (0, 0) where nothing is hit. Objects are numbered from 0, true and predicted apart."""
+    spans = np.bincount([name for frame in frames for name in frame.true]).astype(float)
+    lengths = np.bincount([name for frame in frames for name in frame.predicted]).astype(float)
+    together = np.zeros((len(spans), len(lengths)))  # how often a pair could be one, shared among rivals of a frame
+    for frame in frames:
+        both = frame.hits.sum(axis=0)[None, :] + frame.hits.sum(axis=1)[:, None] - frame.hits
+        part = np.divide(frame.hits, both, out=np.zeros_like(frame.hits), where=both > 0)
+        np.add.at(together, np.ix_(frame.true, frame.predicted), part)
+    alignment = together / np.maximum(spans[:, None] + lengths[None, :] - together, np.finfo(float).tiny)
+    matches = np.zeros_like(together)
+    for frame in frames:
+        # A pair that does not hit is worth nothing, whatever its alignment.
+        pairs = linear_sum_assignment(alignment[np.ix_(frame.true, frame.predicted)] * frame.hits, maximize=True)
+        for t, p in zip(*pairs, strict=True):
+            matches[frame.true[t], frame.predicted[p]] += frame.hits[t, p]
+    hit = matches.sum()
+    if not hit:
+        return 0.0, 0.0
+    kept = matches > 0
+    union = (spans[:, None] + lengths[None, :] - matches)[kept]
+    detection = hit / (spans.sum() + lengths.sum() - hit)
+    return float(detection), float((matches[kept] * matches[kept] / union).sum() / hit)
+
+
+@dataclass(frozen=True, slots=True)
+class _Moment:
+    points: list[TrackedPoint] = field(default_factory=list)
+    regions: list[TrackedRegion] = field(default_factory=list)
 
 
 def _frame(time: float) -> float:
@@ -64,52 +118,5 @@ def _frame(time: float) -> float:
     return round(time, 1)
 
 
-@dataclass(frozen=True, slots=True)
-class _Frame:
-    """hits [predictions, objects]: 1 where a predicted point lies in a true region, else 0."""
-
-    predicted: list[Hashable]
-    true: list[Hashable]
-    hits: NDArray[np.float64]
-
-    @classmethod
-    def of(cls, points: Sequence[TrackedPoint], regions: Sequence[TrackedRegion]) -> _Frame:
-        hits = np.zeros((len(points), len(regions)))
-        for row, point in enumerate(points):
-            for column, region in enumerate(regions):
-                x0, y0, x1, y1 = region.point.box
-                hits[row, column] = x0 <= point.x <= x1 and y0 <= point.y <= y1
-        return cls([point.name for point in points], [region.name for region in regions], hits)
-
-
-def _hota(
-    frames: Sequence[_Frame], predicted: Sequence[TrackedPoint], truth: Sequence[TrackedRegion]
-) -> tuple[float, float]:
-    """DetA and AssA."""
-    rows, columns = _numbers(point.name for point in predicted), _numbers(region.name for region in truth)
-    lengths = np.bincount([rows[point.name] for point in predicted], minlength=len(rows)).astype(float)
-    spans = np.bincount([columns[region.name] for region in truth], minlength=len(columns)).astype(float)
-    together = np.zeros((len(rows), len(columns)))  # how often a pair could be one, shared among rivals of a frame
-    for frame in frames:
-        both = frame.hits.sum(axis=0)[None, :] + frame.hits.sum(axis=1)[:, None] - frame.hits
-        share = np.divide(frame.hits, both, out=np.zeros_like(frame.hits), where=both > 0)
-        together[np.ix_([rows[name] for name in frame.predicted], [columns[name] for name in frame.true])] += share
-    alignment = together / np.maximum(lengths[:, None] + spans[None, :] - together, np.finfo(float).tiny)
-    matches = np.zeros_like(together)
-    for frame in frames:
-        row, column = [rows[name] for name in frame.predicted], [columns[name] for name in frame.true]
-        # Hits first: a pair that does not hit is worth nothing, whatever its alignment.
-        pairs = linear_sum_assignment(alignment[np.ix_(row, column)] * frame.hits, maximize=True)
-        for r, c in zip(*pairs, strict=True):
-            matches[row[r], column[c]] += frame.hits[r, c]
-    hit = matches.sum()
-    detection = hit / (len(predicted) + len(truth) - hit)
-    if not hit:
-        return 0.0, 0.0
-    kept = matches > 0
-    union = (lengths[:, None] + spans[None, :] - matches)[kept]
-    return float(detection), float((matches[kept] * matches[kept] / union).sum() / hit)
-
-
-def _numbers(names: Iterable[Hashable]) -> dict[Hashable, int]:
+def _numbers(names: Sequence[Hashable]) -> dict[Hashable, int]:
     return {name: number for number, name in enumerate(dict.fromkeys(names))}
