@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import io
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from hashlib import sha256
 from pathlib import Path
@@ -20,9 +20,11 @@ from PIL import Image
 
 from trackyard.acquire.staging.roots import Roots
 from trackyard.catalog.entries import Entry
+from trackyard.recipes.nine.fixture import caches
 
 IMAGE = pa.struct([("bytes", pa.binary()), ("path", pa.string())])
-HASH = "0123456789abcdef" * 4
+HASH = caches.FINGERPRINT
+write_arrow = caches.write_arrow
 VAL = [f"COCO_val2014_{number:012d}.jpg" for number in range(1, 7)]
 TRAIN = [f"COCO_train2014_{number:012d}.jpg" for number in range(1, 4)]
 SAMPLES = {
@@ -154,40 +156,18 @@ def write_cache(
     tree: NineTree,
     cache: str,
     config: str,
-    splits: dict[str, Sequence[Any]],
+    splits: Mapping[str, Sequence[Any]],
     needed: str,
     *,
     builder: str | None = None,
     version: str = "0.0.0",
 ) -> Path:
     """Write one configuration as `load_dataset` leaves it. splits: name -> tables, a file each."""
-    build_folder = tree.roots.caches / cache / config / version / HASH
-    build_folder.mkdir(parents=True)
-    name = builder or cache.rsplit("___", 1)[-1]
-    facts = {}
-    for split, tables in splits.items():
-        facts[split] = {
-            "name": split,
-            "num_bytes": 1,
-            "num_examples": sum(table.num_rows for table in tables),
-            "shard_lengths": [table.num_rows for table in tables] if len(tables) > 1 else None,
-            "dataset_name": name,
-        }
-        for number, table in enumerate(tables):
-            shard = f"-{number:05d}-of-{len(tables):05d}" if len(tables) > 1 else ""
-            path = build_folder / f"{name}-{split}{shard}.arrow"
-            write_arrow(path, table)
-            (tree.closure if split == needed else tree.excluded).add(path)
-    info = build_folder / "dataset_info.json"
-    info.write_text(json.dumps({"builder_name": name, "dataset_name": name, "config_name": config, "splits": facts}))
-    tree.closure.add(info)
-    return build_folder
-
-
-def write_arrow(path: Path, table: Any) -> None:
-    """A stream of small batches, as `datasets` writes."""
-    with pa.OSFile(str(path), "wb") as sink, pa.ipc.new_stream(sink, table.schema) as writer:
-        writer.write_table(table, max_chunksize=3)
+    folder, files = caches.write_cache(tree.roots.caches, cache, config, splits, builder=builder, version=version)
+    for split, paths in files.items():
+        (tree.closure if split == needed else tree.excluded).update(paths)
+    tree.closure.add(folder / "dataset_info.json")
+    return folder
 
 
 def features(**columns: Any) -> dict[bytes, bytes]:
