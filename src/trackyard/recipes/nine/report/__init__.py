@@ -1,0 +1,1 @@
+"""What a sweep came to: frontiers, figures, pages, tables, and the same numbers for DVC and MLflow."""
