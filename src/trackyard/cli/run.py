@@ -15,7 +15,7 @@ from trackyard.errors import ConfigError, TrackyardError
 
 
 def run(
-    track: Annotated[str, typer.Argument(help="molmo2, pile_ffn or datacomp")],
+    track: Annotated[str, typer.Argument(help="molmo2, pile_ffn, datacomp or nine")],
     stage: Annotated[str, typer.Argument(help="stage1, stage2 or stage3; a stage of pipelines/TRACK/dvc.yaml")],
     item: Annotated[str | None, typer.Argument(help="cell, arm or part, for stages that are about one")] = None,
     parameters: Annotated[Path, typer.Option("--params", help="parameter file")] = Path("params.yaml"),
@@ -38,10 +38,12 @@ def run(
         _run_pile_ffn(root, stage, item, parameters, processes)
     elif track == "datacomp":
         _run_datacomp(root, stage, item, parameters, processes, dry_run=dry_run)
+    elif track == "nine":
+        _run_nine(root, stage, item, parameters, processes)
     else:
         raise ConfigError(
             what=f"no track {track!r}",
-            why="there are molmo2, pile_ffn and datacomp",
+            why="there are molmo2, pile_ffn, datacomp and nine",
             fix="trackyard run molmo2 stage1",
         )
 
@@ -105,6 +107,22 @@ def _run_datacomp(
     if stage in DATACOMP and DATACOMP[stage].trains:
         _require_deliverable(root)
     run_stage(study, stage, item, parameter_file=root / parameters, say=_say)
+    if stage == "compare":
+        _deliver(root)
+
+
+def _run_nine(root: Path, stage: str, item: str | None, parameters: Path, processes: int | None) -> None:
+    from trackyard.recipes.nine.parameters import load_nine
+    from trackyard.recipes.nine.stages import run_stage
+    from trackyard.recipes.nine.study import Study
+
+    if processes is not None:
+        raise ConfigError(
+            what=f"--processes {processes} with the track nine",
+            why="its stages take one process for each GPU, or each CPU core, by themselves",
+            fix=f"trackyard run nine {stage}",
+        )
+    run_stage(Study(root=root, parameters=load_nine(root / parameters)), stage, item, say=_say)
     if stage == "compare":
         _deliver(root)
 

@@ -92,6 +92,18 @@ def choose_tasks(tasks: Mapping[str, Task], names: Iterable[str]) -> dict[str, T
     return chosen
 
 
+def measurable(task: Task) -> Task:
+    """A task without its secondary metrics that cannot be had offline. ConfigError where the plotted one cannot."""
+    if task.metric in NOT_MEASURED:
+        raise ConfigError(
+            what=f"the task {task.name} is scored by {task.metric}",
+            why=NOT_MEASURED[task.metric],
+            fix="leave the task out: the metric is reported as not measured, never as a number",
+        )
+    kept = tuple(name for name in task.secondary if name not in NOT_MEASURED)
+    return task.model_copy(update={"secondary": kept})
+
+
 def _tasks_of(path: Path) -> Iterator[Task]:
     listed = parse_parameters(_Listed, read_yaml(path), where=str(path))
     for number, values in enumerate(listed.tasks):
