@@ -20,6 +20,11 @@ EXECUTED_BY: dict[str, str] = {
     "trackyard estimate datacomp study --profile theworld-100k-h200 --site slurm-template": (
         f"{_HERE}::test_the_estimate_of_a_study"
     ),
+    "dvc repro pipelines/nine/dvc.yaml": "tests/system/test_nine.py::test_every_stage_ran_and_the_table_has_every_data_set",
+    "trackyard evaluate tasks --group nine": "tests/system/test_nine.py::test_commands_of_the_readme",
+    "trackyard evaluate run artifacts/nine/model/tiny-molmoe --tasks tally_qa,mmmu --data artifacts/nine/data/staged --out scores": (
+        "tests/system/test_nine.py::test_commands_of_the_readme"
+    ),
     "make test": f"{_HERE}::test_ci_runs_the_tests",
     "trackyard preflight stage1": f"{_HERE}::test_the_plan",
     "trackyard plan build stage1": f"{_HERE}::test_the_plan",

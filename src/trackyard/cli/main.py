@@ -11,6 +11,7 @@ from trackyard.cli import (
     catalog,
     data,
     estimate,
+    evaluate,
     export,
     feed,
     lineage,
@@ -43,6 +44,7 @@ app.add_typer(plan.app, name="plan")
 app.add_typer(feed.app, name="feed")
 app.add_typer(record.app, name="record")
 app.add_typer(lineage.app, name="lineage")
+app.add_typer(evaluate.app, name="evaluate")
 app.command("run")(run.run)
 app.command("preflight")(preflight.preflight)
 app.command("estimate")(estimate.estimate)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import time
 from collections.abc import Callable
@@ -21,7 +22,7 @@ def model(study: Study, say: Callable[[str], None]) -> None:
     """Train the small model, or open the one that is named; either way its folder opens as it will be evaluated."""
     started = time.monotonic()
     torch.set_num_threads(study.parameters.threads)
-    parameters = study.parameters.model
+    parameters, training = study.parameters.model, None
     if parameters.made is not None:
         from trackyard.recipes.nine.fixture.training import training_rows
         from trackyard.recipes.nine.made.training import make_model
@@ -30,7 +31,9 @@ def model(study: Study, say: Callable[[str], None]) -> None:
         rows = list(training_rows(fixture.seed if fixture else 0, parameters.made.rows))
         if study.model.exists():
             shutil.rmtree(study.model)
-        make_model(study.model, rows, parameters.made, say=say)
+        # All cores: nothing else of the pipeline runs meanwhile.
+        torch.set_num_threads(len(os.sched_getaffinity(0)))
+        training = make_model(study.model, rows, parameters.made, say=say)
     subject = open_subject(study.model, device=torch.device("cpu"), precision=parameters.precision)
     body = {
         "name": subject.name,
@@ -38,6 +41,7 @@ def model(study: Study, say: Callable[[str], None]) -> None:
         "parameters": sum(weight.numel() for weight in subject.model.parameters()),
         "blocks": len(decoder_blocks(subject.model)),
         "experts": expert_count(subject.model),
+        "training": training,
     }
     header = study.header(
         STAGE, inputs={}, device="cpu", wall_s=round(time.monotonic() - started, 3), model=subject.digest

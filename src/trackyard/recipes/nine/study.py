@@ -25,6 +25,8 @@ TRACK = "nine"
 ARTIFACTS = Path("artifacts") / TRACK
 TASKS = Path("tasks")
 NO_IMAGE = "none"
+MADE = "tiny-molmoe"
+"""Folder of the model that the project trains."""
 IMAGE_VARIABLE = "TRACKYARD_IMAGE_DIGEST"
 LIBRARIES = ("torch", "transformers", "tokenizers", "numpy", "pillow", "pyarrow", "pycocoevalcap")
 
@@ -60,7 +62,7 @@ class Study:
     def model(self) -> Path:
         """Folder of the model that is evaluated."""
         named = self.parameters.model.folder
-        return self.artifacts / "model" / "folder" if named is None else self.root / named
+        return self.artifacts / "model" / MADE if named is None else self.root / named
 
     @property
     def importance(self) -> Path:

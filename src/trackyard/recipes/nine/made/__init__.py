@@ -1,0 +1,1 @@
+"""The small model with routed experts that the mini profile trains and then evaluates."""
