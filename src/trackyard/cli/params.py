@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 def params(
-    track: Annotated[str, typer.Argument(help="molmo2, pile_ffn or datacomp")] = "molmo2",
+    track: Annotated[str, typer.Argument(help="molmo2, pile_ffn, datacomp or nine")] = "molmo2",
     profile: Annotated[str | None, typer.Option(help="name or path; none: params.yaml")] = None,
     base: Annotated[str | None, typer.Option(help="value set instead of the profile's own: seed or report")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="the JSON schema")] = False,
@@ -25,12 +25,14 @@ def params(
     from trackyard.cli.root import repository_root
     from trackyard.recipes.datacomp.parameters import DatacompParameters, load_datacomp
     from trackyard.recipes.molmo2.parameters import Molmo2Parameters, load_molmo2
+    from trackyard.recipes.nine.parameters import NineParameters, load_nine
     from trackyard.recipes.pile_ffn.parameters import PileFfnParameters, load_pile_ffn
 
     tracks: dict[str, tuple[type[Parameters], Callable[..., Parameters]]] = {
         "molmo2": (Molmo2Parameters, load_molmo2),
         "pile_ffn": (PileFfnParameters, load_pile_ffn),
         "datacomp": (DatacompParameters, load_datacomp),
+        "nine": (NineParameters, load_nine),
     }
     if track not in tracks:
         raise ConfigError(
