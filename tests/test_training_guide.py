@@ -321,7 +321,8 @@ def test_profiles_and_sites_that_the_guide_names_exist() -> None:
     )
     # Those of the other studies are in their own guides.
     profiles = {path.stem for path in (ROOT / "profiles").glob("*.yaml")}
-    assert listed | {"seed", "report"} == {name for name in profiles if not name.startswith(("pythia", "theworld"))}
-    for family, guide in (("pythia", "pile-ffn.md"), ("theworld", "theworld.md")):
+    others = ("pythia", "theworld", "nine")
+    assert listed | {"seed", "report"} == {name for name in profiles if not name.startswith(others)}
+    for family, guide in (("pythia", "pile-ffn.md"), ("theworld", "theworld.md"), ("nine", "evaluation.md")):
         study = (ROOT / "docs" / guide).read_text().replace("profiles/", "")
         assert [name for name in sorted(profiles) if name.startswith(family) and f"`{name}" not in study] == []

@@ -144,9 +144,7 @@ _LISTED = (
     Metric(name="vqa", needs=("references",), value=_mean_over(vqa), read=_read_vqa),
     Metric(name="vqa_simple", needs=("references",), value=_mean_over(vqa_simple), read=_read_vqa),
     Metric(name="anls", needs=("references",), value=_mean_over(anls), read=_read_text),
-    Metric(
-        name="em", needs=("references",), value=lambda q, a: em(a, q.references[0]), read=_read_text, binary=True
-    ),
+    Metric(name="em", needs=("references",), value=lambda q, a: em(a, q.references[0]), read=_read_text, binary=True),
     Metric(
         name="em_number",
         needs=("references",),

@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable
 
 import torch
+from transformers.utils.logging import disable_progress_bar
 
 from trackyard.evaluate.answering.open_subject import open_subject
 from trackyard.models.expert_routing import expert_count
@@ -21,6 +22,7 @@ STAGE = "model"
 def model(study: Study, say: Callable[[str], None]) -> None:
     """Train the small model, or open the one that is named; either way its folder opens as it will be evaluated."""
     started = time.monotonic()
+    disable_progress_bar()
     torch.set_num_threads(study.parameters.threads)
     parameters, training = study.parameters.model, None
     if parameters.made is not None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 
 import torch
+from transformers.utils.logging import disable_progress_bar
 
 from trackyard.evaluate.answering.open_subject import open_subject
 from trackyard.evaluate.answering.subject import Subject
@@ -27,6 +28,7 @@ def asked_tasks(study: Study) -> dict[str, Asked]:
 
 def open_evaluated(study: Study) -> Subject:
     """The model, on the GPU that this process sees, else on its CPU threads."""
+    disable_progress_bar()
     torch.set_num_threads(study.parameters.threads)
     device = torch.device(kind_of_device())
     return open_subject(study.model, device=device, precision=study.parameters.model.precision)
