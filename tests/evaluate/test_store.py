@@ -18,9 +18,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.evaluate.recorded import AGAIN, IDS, KEY, latency, name, sample, store
-from trackyard.errors import ConfigError, DataError
+from trackyard.errors import DataError
 from trackyard.evaluate.records import Latency, Sample
-from trackyard.evaluate.store import Store, read_records, share
+from trackyard.evaluate.store import Store, read_records
 
 ROOT = Path(__file__).parents[2]
 
@@ -44,13 +44,12 @@ CHILD = """
 import random, sys
 from pathlib import Path
 from tests.evaluate.recorded import IDS, sample, store
-from trackyard.evaluate.store import share
 folder, seed, part, parts, most = sys.argv[1:]
 held = store(Path(folder))
 chance = random.Random(seed)
 print("go", flush=True)
 with held.writer("child") as writer:
-    missing = held.missing(share(IDS, int(part), int(parts)))
+    missing = held.missing(IDS[int(part) :: int(parts)])
     chance.shuffle(missing)
     for done, id in enumerate(missing):
         if done == int(most):
@@ -62,7 +61,7 @@ with held.writer("child") as writer:
 """
 
 
-def child(folder: Path, seed: str, *, part: int = 1, parts: int = 1, most: int = -1) -> subprocess.Popen[str]:
+def child(folder: Path, seed: str, *, part: int = 0, parts: int = 1, most: int = -1) -> subprocess.Popen[str]:
     """A process that appends what is missing, and waits for its end after `most` records."""
     environment = os.environ | {"PYTHONPATH": f"{ROOT / 'src'}:{ROOT}", "OMP_NUM_THREADS": "1"}
     argv = [sys.executable, "-c", CHILD, str(folder), seed, str(part), str(parts), str(most)]
@@ -105,7 +104,7 @@ def test_killed_ten_times_at_random_then_completed(tmp_path: Path, undisturbed: 
 @pytest.mark.system
 @pytest.mark.parametrize("parts", [2, 3])
 def test_several_processes_at_once_equal_one(tmp_path: Path, undisturbed: bytes, parts: int) -> None:
-    processes = [child(tmp_path / "store", str(part), part=part, parts=parts) for part in range(1, parts + 1)]
+    processes = [child(tmp_path / "store", str(part), part=part, parts=parts) for part in range(parts)]
     for process in processes:
         process.communicate(timeout=60)
         assert process.returncode == 0
@@ -278,19 +277,6 @@ def test_a_finished_file_that_was_cut_or_altered_is_refused(tmp_path: Path) -> N
         list(read_records(path, Sample))
     with pytest.raises(DataError, match="does not exist"):
         list(read_records(tmp_path / "other.jsonl", Sample))
-
-
-@given(st.integers(0, 50), st.integers(1, 9))
-def test_shares_are_disjoint_and_whole(count: int, parts: int) -> None:
-    shares = [share(IDS[:count], part, parts) for part in range(1, parts + 1)]
-    assert sorted(each for part in shares for each in part) == sorted(IDS[:count])
-    assert max(map(len, shares)) - min(map(len, shares)) <= 1
-
-
-@pytest.mark.parametrize(("part", "parts"), [(0, 2), (3, 2), (1, 0)])
-def test_a_part_that_does_not_exist_is_refused(part: int, parts: int) -> None:
-    with pytest.raises(ConfigError, match=f"part {part}/{parts}"):
-        share(IDS, part, parts)
 
 
 def test_lines_tell_nothing_of_when_and_where(tmp_path: Path) -> None:

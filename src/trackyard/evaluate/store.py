@@ -15,7 +15,7 @@ from typing import Any, Generic, Self
 
 from trackyard.digest import digest_json
 from trackyard.durable import TEMPORARY, write_atomic
-from trackyard.errors import ConfigError, DataError
+from trackyard.errors import DataError
 from trackyard.evaluate.part_files import PartWriter, read_part, read_parts
 from trackyard.evaluate.records import Lines, R
 from trackyard.sealed import read_sealed, write_sealed
@@ -174,21 +174,6 @@ class RecordWriter(Generic[R]):
 
     def __exit__(self, *error: object) -> None:
         self.close()
-
-
-def share(ids: Sequence[str], part: int, parts: int) -> list[str]:
-    """Part `part` of `parts`, counted from 1: disjoint, together all of them, sizes differ by one at most.
-
-    ids: all expected ones; a share of what is missing would change while other processes work.
-    ConfigError unless 1 <= part <= parts.
-    """
-    if not 1 <= part <= parts:
-        raise ConfigError(
-            what=f"part {part}/{parts}",
-            why="parts are counted from 1 to their number",
-            fix=f"name a part between 1/{max(parts, 1)} and {max(parts, 1)}/{max(parts, 1)}",
-        )
-    return list(ids[part - 1 :: parts])
 
 
 def read_records(path: Path, kind: type[R]) -> Iterator[R]:

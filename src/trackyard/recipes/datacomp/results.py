@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from pydantic import TypeAdapter, ValidationError
+from pydantic import TypeAdapter
 
-from trackyard.errors import DataError
-from trackyard.sealed import read_sealed, write_sealed
+from trackyard.recipes.stage_results import StageResult, read_stage_result, write_stage_result
 
 DOCUMENT = "result.json"
 PIPELINE = "pipelines/datacomp/dvc.yaml"
@@ -46,32 +45,20 @@ class Header:
     wall_s: float
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Result:
-    header: Header
-    body: Mapping[str, Any]
-
-
+Result = StageResult[Header]
 _HEADER = TypeAdapter(Header)
 
 
 def write_result(path: Path, result: str, header: Header, body: Mapping[str, Any]) -> None:
     """Write a result with keys in order. ValueError for NaN and infinities, which are no results."""
-    write_sealed(path, schema(result), {"header": asdict(header), "body": dict(body)})
+    write_stage_result(path, schema(result), header, body)
 
 
 def read_result(path: Path, result: str) -> Result:
     """DataError if the file is absent, of another stage, incomplete, or not what was written."""
-    fix = f"make {path} again, the result of {result}: dvc repro -f {PIPELINE}"
-    document = read_sealed(path, schema(result), fix=fix)
-    try:
-        return Result(header=_HEADER.validate_python(document["header"]), body=document["body"])
-    except (ValidationError, KeyError) as error:
-        raise DataError(
-            what=f"{path} lacks or misstates a part of its header: {error}",
-            why="it cannot be said what was measured",
-            fix=fix,
-        ) from error
+    return read_stage_result(
+        path, schema(result), _HEADER, fix=f"make {path} again, the result of {result}: dvc repro -f {PIPELINE}"
+    )
 
 
 def schema(result: str) -> str:

@@ -7,15 +7,15 @@ file of an earlier specification is refused, and not averaged.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import TypeAdapter, ValidationError
+from pydantic import TypeAdapter
 
 from trackyard.errors import DataError
 from trackyard.recipes.pile_ffn.cells import Cell
-from trackyard.sealed import read_sealed, write_sealed
+from trackyard.recipes.stage_results import StageResult, read_stage_result, write_stage_result
 
 DOCUMENT = "result.json"
 
@@ -57,31 +57,18 @@ class Header:
     """Non-negative weights do not make these models monotone (section 1)."""
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Result:
-    header: Header
-    body: Mapping[str, Any]
-
-
+Result = StageResult[Header]
 _HEADER = TypeAdapter(Header)
 
 
 def write_result(path: Path, stage: str, header: Header, body: Mapping[str, Any]) -> None:
     """Write a result with keys in order. ValueError for NaN and infinities, which are no results."""
-    write_sealed(path, _schema(stage), {"header": asdict(header), "body": dict(body)})
+    write_stage_result(path, _schema(stage), header, body)
 
 
 def read_result(path: Path, stage: str) -> Result:
     """DataError if the file is absent, of another stage, incomplete, or not what was written."""
-    document = read_sealed(path, _schema(stage), fix=_again(stage, path))
-    try:
-        return Result(header=_HEADER.validate_python(document["header"]), body=document["body"])
-    except (ValidationError, KeyError) as error:
-        raise DataError(
-            what=f"{path} lacks or misstates a part of its header: {error}",
-            why="it cannot be said what was measured",
-            fix=_again(stage, path),
-        ) from error
+    return read_stage_result(path, _schema(stage), _HEADER, fix=_again(stage, path))
 
 
 def admitted(
