@@ -120,3 +120,20 @@ def test_a_part_that_is_killed_leaves_the_others_alone(forks: Forks, planned: Re
     ended = Running(root, COMMAND, starter(forks)).end()
     assert ended.code == 0, ended
     assert "complete" in ended.out
+
+
+def test_a_stop_signal_ends_with_75_and_the_same_command_goes_on(
+    forks: Forks, planned: Repository, tmp_path: Path
+) -> None:
+    root = planned.copy(tmp_path / "root")
+    study = study_at(root.path, LONGER)
+    running = Running(root, COMMAND, starter(forks))
+    running.wait_for(lambda: answered(study), "answer")
+    running.send(signal.SIGTERM)
+    ended = running.end()
+    assert ended.error(75, "StoppedEarly")["what"] == "stopped by SIGTERM"
+    before = answered(study)
+    assert before > 0
+    again = Running(root, COMMAND, starter(forks)).end()
+    assert again.code == 0, again
+    assert answered(study) > before

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Annotated
 
@@ -112,7 +113,9 @@ def _run_datacomp(
 
 
 def _run_nine(root: Path, stage: str, item: str | None, parameters: Path, processes: int | None) -> None:
+    from trackyard.cli.stopping import resumable
     from trackyard.recipes.nine.parameters import load_nine
+    from trackyard.recipes.nine.stages import STAGES as NINE
     from trackyard.recipes.nine.stages import run_stage
     from trackyard.recipes.nine.study import Study
 
@@ -122,7 +125,9 @@ def _run_nine(root: Path, stage: str, item: str | None, parameters: Path, proces
             why="its stages take one process for each GPU, or each CPU core, by themselves",
             fix=f"trackyard run nine {stage}",
         )
-    run_stage(Study(root=root, parameters=load_nine(root / parameters)), stage, item, say=_say)
+    # What several machines divide is appended line by line: it may be cut anywhere, and goes on.
+    with resumable() if stage in NINE and NINE[stage].divided else nullcontext():
+        run_stage(Study(root=root, parameters=load_nine(root / parameters)), stage, item, say=_say)
     if stage == "compare":
         _deliver(root)
 

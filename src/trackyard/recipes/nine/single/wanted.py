@@ -15,7 +15,7 @@ from trackyard.acquire.staging.roots import Roots
 from trackyard.errors import ConfigError
 from trackyard.evaluate.answering.open_subject import Precision
 from trackyard.evaluate.scorers.table import NOT_MEASURED
-from trackyard.evaluate.tasks.registry import STAGED, choose_tasks, load_tasks
+from trackyard.evaluate.tasks.registry import STAGED, choose_tasks, load_tasks, measurable
 from trackyard.evaluate.tasks.task import Task
 from trackyard.recipes.nine.study import TASKS
 
@@ -52,7 +52,7 @@ class Wanted:
     def chosen(self) -> dict[str, Task]:
         """Tasks that can be scored, less their secondary metrics that cannot. ConfigError where there is none."""
         named = choose_tasks(self._known, self.names)
-        found = {name: _measurable(task) for name, task in named.items() if name not in self.not_measured}
+        found = {name: measurable(task) for name, task in named.items() if name not in self.not_measured}
         if not found:
             raise ConfigError(
                 what=f"nothing of {', '.join(self.names) or 'no task'} can be scored"
@@ -137,10 +137,6 @@ class Wanted:
         for option, value in (("--limit", self.limit), ("--visual", self.visual)):
             words += [] if value is None else [option, str(value)]
         return shlex.join([*words, "--precision", self.precision])
-
-
-def _measurable(task: Task) -> Task:
-    return task.model_copy(update={"secondary": tuple(name for name in task.secondary if name not in NOT_MEASURED)})
 
 
 def _each(option: str, values: Iterable[str]) -> list[str]:
