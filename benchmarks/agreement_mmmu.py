@@ -26,7 +26,8 @@ from benchmarks.harness import RESULTS, ROOT, SCHEMA, circumstances
 from benchmarks.mmmu_answers import Asked, as_json, made
 from trackyard.evaluate.multiple_choice import chosen_option
 from trackyard.evaluate.scorers.extraction import extracted
-from trackyard.evaluate.scorers.mmmu import literal_options, mmmu, mmmu_expected, parsed_choice, parsed_open
+from trackyard.evaluate.scorers.mmmu import mmmu, mmmu_expected, parsed_choice, parsed_open
+from trackyard.recipes.nine.layouts.choices import literal_texts
 from trackyard.schema import write_document
 
 MADE, SEED = 10_000, 0
@@ -62,9 +63,8 @@ def pro_rows(checkout: Path) -> dict[str, list[dict[str, Any]]]:
 
 def of_pro(name: str, row: Mapping[str, Any]) -> Asked:
     """A row of MMMU-Pro, whose options are the text of a list."""
-    return Asked(
-        source=name, answer=row["response"], options=list(literal_options(row["options"])), right=[row["answer"]]
-    )
+    options = literal_texts(row["options"], question=f"{name}: {row['id']}", field="options")
+    return Asked(source=name, answer=row["response"], options=list(options), right=[row["answer"]])
 
 
 def read_here(one: Asked) -> dict[str, Any]:

@@ -74,6 +74,7 @@ def done(tmp_path_factory: pytest.TempPathFactory) -> Done:
     nine["model"]["made"] |= {"steps": STEPS, "rows": TRAINING_ROWS}
     nine["latency"]["samples"] = TIMED
     nine["importance"]["rows"] = 9
+    nine["accuracy"]["most_capped"] = 1.0
     path.write_text(yaml.safe_dump(values, sort_keys=False))
     ended = run(["dvc", "repro", PIPELINE], clone)
     return Done(clone=clone, study=Study(root=clone, parameters=load_nine(path)), out=ended.stdout)

@@ -6,12 +6,9 @@ expected value of a guess in `mmmu_expected`. All else is as there, oddities inc
 
 from __future__ import annotations
 
-import ast
 import re
 from collections.abc import Sequence
 from string import ascii_uppercase
-
-from trackyard.errors import DataError
 
 _OUTER = ",.!?;:'"
 _LONG_ANSWER = 6
@@ -25,17 +22,6 @@ _NUMBERS = (
     re.compile(r"-?\d+(?:\.\d+)?[eE][+-]?\d+"),
     re.compile(r"-?(?:\d+\.\d+|\.\d+|\d+\b)(?![eE][+-]?\d+)(?![,\d])"),
 )
-
-
-def literal_options(text: str) -> tuple[str, ...]:
-    """The options of a question, whose column holds a list as text. DataError for anything but a list of texts."""
-    try:
-        found = ast.literal_eval(text)
-    except (ValueError, SyntaxError, MemoryError, RecursionError) as error:
-        raise _no_options(text, str(error)) from error
-    if not isinstance(found, list | tuple) or not all(isinstance(option, str) for option in found):
-        raise _no_options(text, "it is no list of texts")
-    return tuple(found)
 
 
 def parsed_choice(answer: str, options: Sequence[str]) -> int | None:
@@ -113,11 +99,3 @@ def _values(text: str) -> list[str | float]:
     except ValueError:
         lowered = text.lower()
     return [f" {lowered}", f"{lowered} "] if len(lowered) == 1 else [lowered]
-
-
-def _no_options(text: str, reason: str) -> DataError:
-    return DataError(
-        what=f"the options {text[:80]!r} cannot be read: {reason}",
-        why="the column holds a list of texts, written as Python writes it, and is never run as code",
-        fix="fetch the data set anew: trackyard data fetch mmmu",
-    )

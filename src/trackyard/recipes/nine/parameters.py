@@ -106,7 +106,8 @@ class AccuracyParameters(Parameters):
     most_failed: int = Field(default=0, ge=0)
     """Questions of a task that may fail, each of them recorded."""
     most_capped: float = Field(default=0.01, ge=0.0, le=1.0)
-    """Share of answers that may end at the cap of their task; more is a warning in every table."""
+    """Share of the answers of a configuration that may end at the cap of their task; more ends `compare`, which shows
+    it first."""
 
 
 class LatencyParameters(Parameters):

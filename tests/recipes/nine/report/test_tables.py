@@ -7,9 +7,11 @@ import json
 from dataclasses import replace
 from pathlib import Path
 
+import pytest
+
 from tests.recipes.nine.report.made_sweep import KEYS, SWEEP, TASKS, made_gathered, made_results, made_scores
 from trackyard.evaluate.completeness import Tally
-from trackyard.recipes.nine.report.findings import findings, warnings
+from trackyard.recipes.nine.report.findings import CutAnswers, findings, require_uncapped, warnings
 from trackyard.recipes.nine.report.frontiers import frontiers
 from trackyard.recipes.nine.report.gathering import Gathered, put_together
 from trackyard.recipes.nine.report.metrics import configuration_metrics, write_metrics
@@ -78,10 +80,13 @@ def test_what_a_reader_must_be_wary_of() -> None:
     sweep = replace(SWEEP, busy=("load 7.0 on 2 cores",), different=3)
     gathered = put_together(sweep, TASKS, [odd, *results[1:]], made_scores)
     told = "\n".join(warnings(gathered))
-    for words in ("2.0% of the answers of visual 1, experts 4, blocks 4 end at the cap, and 1.0% may",
+    for words in ("2.0% of the answers of visual 1, experts 4, blocks 4 end at the cap without an end token, 1.0% may",
                   "no rule reads 30.0%", "1 questions failed", "2 timings do not sum", "3 answers differ",
                   "load 7.0 on 2 cores", "CPU"):  # fmt: skip
         assert words in told, words
+    with pytest.raises(CutAnswers, match=r"2\.0% of the answers of visual 1, experts 4, blocks 4 end at the cap"):
+        require_uncapped(gathered)
+    require_uncapped(made_gathered())
     assert warnings(made_gathered()) == [line for line in warnings(made_gathered()) if "CPU" in line]
 
 

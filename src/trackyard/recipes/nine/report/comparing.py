@@ -14,7 +14,7 @@ from pathlib import Path
 from trackyard.digest import digest_file
 from trackyard.durable import write_atomic
 from trackyard.recipes.nine.report.figures import draw_figures
-from trackyard.recipes.nine.report.findings import Finding, findings, warnings
+from trackyard.recipes.nine.report.findings import Finding, findings, require_uncapped, warnings
 from trackyard.recipes.nine.report.frontiers import frontiers, write_frontiers
 from trackyard.recipes.nine.report.gathering import Gathered
 from trackyard.recipes.nine.report.interactive import write_pages
@@ -33,7 +33,8 @@ STAGE, FOLDER, REPORT = "compare", "results", "report.md"
 def compare(study: Study, say: Callable[[str], None]) -> None:
     """Put out artifacts/nine/results, and record the sweep and its configurations.
 
-    DataError for whatever may not stand in one table (`gathering.put_together`); nothing is put out then.
+    DataError for whatever may not stand in one table (`gathering.put_together`); nothing is put out then. CutAnswers,
+    after the report that shows it, where more answers than may end at the cap of their task.
     """
     started = time.monotonic()
     gathered = gather(study)
@@ -69,6 +70,7 @@ def compare(study: Study, say: Callable[[str], None]) -> None:
     where = results.relative_to(study.root).as_posix()
     for line in spoken(gathered, found, warned, where):
         say(line)
+    require_uncapped(gathered)
 
 
 def put_out(gathered: Gathered, results: Path, *, resamples: int) -> tuple[list[Finding], list[str], Sequence[str]]:

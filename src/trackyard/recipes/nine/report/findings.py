@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
+from trackyard.errors import TrackyardError
 from trackyard.recipes.nine.report.frontiers import AXES, Frontiers, climbs, steps
 from trackyard.recipes.nine.report.gathering import Gathered
 from trackyard.recipes.nine.report.measured import Measurement, TaskFacts
 from trackyard.recipes.nine.report.pairs import Pairs
+from trackyard.recipes.nine.results import PIPELINE
 
 MOST_UNPARSED = 0.05
 """Share of answers that no rule can read from which on a score says more about the form of answers."""
+
+
+class CutAnswers(TrackyardError):
+    """More answers end at their cap than may."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -71,12 +77,9 @@ def _warnings(gathered: Gathered) -> Iterator[str]:
             yield f"{tasks[name].heading}: {text}"
     for name, here in gathered.results.items():
         heading = tasks[name].heading
-        capped = _worst([(result.cap_rate, result) for result in here.values()])
-        if capped and capped[0] > sweep.most_capped:
-            yield (
-                f"{heading}: {capped[0]:.1%} of the answers of {capped[1].words} end at the cap, and "
-                f"{sweep.most_capped:.1%} may: raise the task's new_tokens"
-            )
+        capped = _most_capped(here)
+        if capped and capped.cap_rate > sweep.most_capped:
+            yield f"{heading}: {_capped(capped, sweep.most_capped)}"
         unparsed = _worst([(result.unparsed_rate, result) for result in here.values()])
         if unparsed and unparsed[0] > MOST_UNPARSED:
             share = f"{unparsed[0]:.1%} of the answers of {unparsed[1].words}"
@@ -93,6 +96,27 @@ def _warnings(gathered: Gathered) -> Iterator[str]:
         yield "latency was measured on a CPU: it says nothing of a GPU, and is never put beside one's"
     if sweep.busy:
         yield f"other work ran beside the timing: {'; '.join(sweep.busy)}"
+
+
+def require_uncapped(gathered: Gathered) -> None:
+    """CutAnswers where more answers than may end at the cap of their task. It comes after the report that shows it."""
+    for name, here in gathered.results.items():
+        capped = _most_capped(here)
+        if capped and capped.cap_rate > gathered.sweep.most_capped:
+            raise CutAnswers(
+                what=f"{name}: {_capped(capped, gathered.sweep.most_capped)}",
+                why="answers that are cut are scored as if the model had said no more: it is another score",
+                fix=f"raise new_tokens of {name} in tasks/, or nine.accuracy.most_capped where the model never ends; "
+                f"then dvc repro {PIPELINE}",
+            )
+
+
+def _most_capped(here: Mapping[str, Measurement]) -> Measurement | None:
+    return max(here.values(), key=lambda result: result.cap_rate, default=None)
+
+
+def _capped(result: Measurement, most: float) -> str:
+    return f"{result.cap_rate:.1%} of the answers of {result.words} end at the cap without an end token, {most:.1%} may"
 
 
 def _worst(found: list[tuple[float, Measurement]]) -> tuple[float, Measurement] | None:
