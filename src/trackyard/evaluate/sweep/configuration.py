@@ -89,7 +89,6 @@ class Sweep:
     """What is measured.
 
     lists: levels by knob, those of blocks as counts. configurations: by key, in the order of the sweep.
-    complete: whether all of them have been measured.
     """
 
     __pydantic_config__ = ConfigDict(extra="forbid")
@@ -98,7 +97,6 @@ class Sweep:
     strategy: Annotated[str, Field(min_length=1)]
     evaluated: Evaluated
     configurations: Mapping[str, Configuration]
-    complete: bool = False
 
     @classmethod
     def of(

@@ -6,6 +6,7 @@ question whose pictures cannot be read is recorded as failed. Source: nine-datas
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -105,11 +106,15 @@ def _records(
     task = cell.asked.task
     asked = [(name, prompt, task.new_tokens) for name in names if (prompt := prompted[name].prompt) is not None]
     with turned(subject.model, cell.configuration):
-        for name, generated in answer(subject, asked, batch=batch):
+        for name, generated in answer(subject, asked, batch=batch, on_smaller=_told):
             yield _answered(subject, cell, prompted[name].question, generated)
     for name in names:
         if prompted[name].prompt is None:
             yield _failed(cell, prompted[name])
+
+
+def _told(batch: int) -> None:
+    logging.getLogger(__name__).warning("no memory for the batch that was asked for: %d at a time, same answers", batch)
 
 
 def _answered(subject: Subject, cell: Cell, question: Question, generated: Generated) -> Sample:
