@@ -47,6 +47,7 @@ def ordinary_signals() -> Iterator[None]:
 def ordinary_environment() -> Iterator[None]:
     """A process that trains alone says in its environment that it is rank 0 of 1; what later tests start would too."""
     before = dict(os.environ)
+    assert "WORLD_SIZE" not in before, "a fixture of the session left it"
     yield
     os.environ.clear()
     os.environ.update(before)

@@ -74,7 +74,6 @@ def result(**changed: object) -> ConfigurationResult:
         "cap_rate": summary.cap_rate,
         "unparsed_rate": summary.unparsed_rate,
         "batch_size": 32,
-        "seconds": 3.5,
         "device": "cpu",
         "lineage": {"samples": "d1"},
     }

@@ -67,7 +67,7 @@ def test_a_stage_that_does_not_exist(bare: Repository, command: tuple[str, ...])
 def test_a_track_that_does_not_exist(bare: Repository) -> None:
     parts = bare.trackyard("run", "molmo", "stage1").error(2, "ConfigError")
     assert parts["what"] == "no track 'molmo'"
-    assert parts["why"] == "there are molmo2, pile_ffn and datacomp"
+    assert parts["why"] == "there are molmo2, pile_ffn, datacomp and nine"
 
 
 def test_zero_processes(bare: Repository) -> None:
