@@ -14,9 +14,10 @@ from typing import Any
 import pytest
 
 from tests.cli.stage_world import Typed, type_into
+from tests.evaluate.test_origin_files import write as write_origin
 from tests.recipes.nine.single.small_world import CHOICES, ENVIRONMENT, ROOT, ROWS, SmallWorld, make_world
 from trackyard.cli import evaluate, main
-from trackyard.errors import EXIT_FAILED, EXIT_STOPPED_EARLY, EXIT_USAGE, ConfigError
+from trackyard.errors import EXIT_FAILED, EXIT_STOPPED_EARLY, EXIT_USAGE, ConfigError, DataError
 
 FILES = "mmmu_files"
 MANY = 1_000
@@ -168,3 +169,17 @@ def test_a_stopped_run_goes_on_where_it_was(world: SmallWorld, tmp_path: Path) -
 
 def test_the_tasks_are_those_of_the_project(world: SmallWorld) -> None:
     assert (world.root / "tasks").resolve() == ROOT / "tasks"
+
+
+def test_results_of_the_origin_are_merged_listed_and_refused_in_part(world: SmallWorld, tmp_path: Path) -> None:
+    for rank in range(2):
+        write_origin(tmp_path, range(rank, 20, 2), rank=rank, ranks=2)
+    write_origin(tmp_path, range(20), kind="exp6")
+    typed = _type(world, "origin", tmp_path, "--samples", 20)
+    assert typed.code == 0
+    table = [line.split() for line in typed.out.splitlines()]
+    assert ["accuracy", "2", "4", "12", "20", "0.5000"] in table
+    assert ["latency", "2", "4", "12", "20", "109.5000"] in table
+    (tmp_path / "exp5_accuracy_results_crops2_topk4_blocks12_rank1.json").unlink()
+    with pytest.raises(DataError, match="no file of rank 1 of 2"):
+        _type(world, "origin", tmp_path, "--samples", 20)

@@ -91,6 +91,7 @@ SURFACE = {
         "--json",
     ],
     "evaluate compare": ["first", "second", "--tasks", "--json"],
+    "evaluate origin": ["folder", "--samples"],
     "evaluate run": [
         "folder",
         "--tasks",

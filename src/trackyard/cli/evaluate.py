@@ -130,6 +130,24 @@ def compare(
     _print_comparison(found)
 
 
+@app.command()
+def origin(
+    folder: Annotated[Path, typer.Argument(help="exp5_accuracy_results_*.json, exp6_latency_*.json")],
+    samples: Annotated[int, typer.Option(min=1, help="samples of the data set, all of which must be there")],
+) -> None:
+    """Result files of the code that the nine-dataset evaluation comes from, for comparison only."""
+    from statistics import fmean, median
+
+    from trackyard.evaluate.origin_files import read_origin
+
+    row = "{:10} {:>6} {:>8} {:>7} {:>8}  {}"
+    print(row.format("measured", "crops", "experts", "blocks", "samples", "mean score, or P50 of the total in ms"))
+    for each in read_origin(folder, expected=samples):
+        value = fmean(each.values("score")) if each.kind == "accuracy" else median(each.values("T_total_ms"))
+        print(row.format(each.kind, each.visual, each.experts, each.blocks, f"{len(each.samples):,}", f"{value:.4f}"))
+    print("measured elsewhere, under other rules: never put beside results of this project in one table")
+
+
 def _names(texts: list[str]) -> tuple[str, ...]:
     return tuple(name.strip() for text in texts for name in text.split(",") if name.strip())
 
