@@ -1,15 +1,14 @@
 from itertools import product
-from pathlib import Path
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.evaluate.recorded import IDS, name, sample, store
+from tests.evaluate.recorded import name
 from trackyard.errors import DataError
 from trackyard.evaluate.intervals import generator
-from trackyard.evaluate.model_comparison import Scores, compare_models, difference, read_scores, sign_flips
+from trackyard.evaluate.model_comparison import Scores, compare_models, difference, sign_flips
 from trackyard.evaluate.statistics import holm, mcnemar, paired_difference
 
 
@@ -112,15 +111,3 @@ def test_other_samples_or_tasks_are_refused() -> None:
         compare_models({"mc": one, "mmmu": one}, {"mc": one})
     with pytest.raises(DataError, match="none at all"):
         compare_models({}, {})
-
-
-def test_scores_are_read_from_finished_files(tmp_path: Path) -> None:
-    held = store(tmp_path)
-    with held.writer() as writer:
-        for number in range(60):
-            writer.append(sample(number) if number else sample(0, score={}, status="failed", error="no image"))
-    held.finalise(tmp_path / "samples.jsonl")
-    found = read_scores(tmp_path / "samples.jsonl", "em")
-    assert found.values == {each: float(number % 2) for number, each in enumerate(IDS)}
-    with pytest.raises(DataError, match="has no anls"):
-        read_scores(tmp_path / "samples.jsonl", "anls")

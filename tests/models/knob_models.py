@@ -130,3 +130,9 @@ def decoded(model: Any, ids: torch.Tensor, *, prompt: int) -> tuple[torch.Tensor
     forward = partial(model, past_key_values=cache, use_cache=True)
     steps += [forward(input_ids=ids[:, number : number + 1]).logits for number in range(prompt, ids.shape[1])]
     return torch.cat(steps, dim=1), cache
+
+
+def per_token(model: torch.nn.Module) -> set[int]:
+    """Experts that each router of a model sends a token to, as it is now."""
+    routers = [part for part in model.modules() if isinstance(getattr(part, "num_experts", None), int)]
+    return {part.top_k for part in routers if isinstance(getattr(part, "top_k", None), int)}

@@ -6,9 +6,9 @@ import pytest
 import torch
 from torch import nn
 
-from tests.models.knob_models import DENSE, DEPTH, EXPERTS, ROUTED, ROUTING, logits, made
+from tests.models.knob_models import DENSE, DEPTH, EXPERTS, ROUTED, ROUTING, logits, made, per_token
 from trackyard.errors import ConfigError
-from trackyard.models.expert_routing import expert_count, experts_per_token, routed
+from trackyard.models.expert_routing import expert_count, routed
 from trackyard.models.knobs import decoder_blocks
 
 
@@ -28,14 +28,14 @@ def _used(model: Any) -> list[int]:
 def test_a_level_acts_on_every_router_and_ends_with_its_context(family: str) -> None:
     model = made(family)
     offered = DEPTH if family == "mixtral" else EXPERTS
-    assert (expert_count(model), experts_per_token(model)) == (offered, ROUTED)
+    assert (expert_count(model), per_token(model)) == (offered, {ROUTED})
     stock = logits(model)
     assert set(_used(model)) == {ROUTED}
     found = []
     for k in range(1, offered + 1):
         with routed(model, k):
             assert set(_used(model)) == {k}
-            assert experts_per_token(model) == k
+            assert per_token(model) == {k}
             found.append(logits(model))
     assert torch.equal(found[ROUTED - 1], stock), "the level that a model was made with is the model"
     assert not torch.allclose(found[0], found[-1])
@@ -82,7 +82,7 @@ def test_a_token_sent_to_all_experts_gets_their_weighted_sum() -> None:
 def test_a_dense_model_has_no_such_knob(family: str) -> None:
     model = made(family)
     assert expert_count(model) is None
-    assert experts_per_token(model) is None
+    assert per_token(model) == set()
     with pytest.raises(ConfigError, match="no routed experts") as refused, routed(model, 1):
         pass
     assert "leave the knob" in refused.value.fix

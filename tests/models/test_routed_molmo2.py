@@ -13,9 +13,10 @@ from safetensors.torch import load_file, save_file
 from transformers import OlmoeConfig
 from transformers.models.olmoe.modeling_olmoe import OlmoeSparseMoeBlock
 
+from tests.models.knob_models import per_token
 from tests.tiny_molmo2 import GEOMETRY, model
 from trackyard.errors import ConfigError, DataError
-from trackyard.models.expert_routing import expert_count, experts_per_token, routed
+from trackyard.models.expert_routing import expert_count, routed
 from trackyard.models.knobs import decoder_blocks
 from trackyard.models.molmo2 import parameter_counts
 from trackyard.models.presets import PRESETS
@@ -77,7 +78,7 @@ def test_random_weights_depend_on_the_seed_only_and_none_is_forgotten() -> None:
 
 def test_knobs_find_what_they_turn() -> None:
     made = small()
-    assert (expert_count(made), experts_per_token(made)) == (EXPERTS.experts, EXPERTS.per_token)
+    assert (expert_count(made), per_token(made)) == (EXPERTS.experts, {EXPERTS.per_token})
     assert len(decoder_blocks(made)) == PRESET.layers
     assert parameter_counts(made)["llm"] != parameter_counts(model())["llm"]
     ids = torch.arange(12)[None]

@@ -7,18 +7,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from trackyard.errors import DataError
-from trackyard.evaluate.configuration_results import scores
 from trackyard.evaluate.intervals import RESAMPLES, cluster_sums, clustered_mean, generator
-from trackyard.evaluate.records import Sample
 from trackyard.evaluate.statistics import AT_ONCE, Interval, discordant, holm, mcnemar
-from trackyard.evaluate.store import read_records
 
 FLIPS = 10_000
 Test = Literal["mcnemar", "sign flips"]
@@ -61,13 +57,6 @@ class TaskComparison:
     test: Test
     p: float
     holm_p: float
-
-
-def read_scores(path: Path, metric: str, *, clusters: Mapping[str, str] | None = None) -> Scores:
-    """A metric of every sample of a finished file of samples. DataError if one lacks it."""
-    samples = list(read_records(path, Sample))
-    found = dict(zip((sample.id for sample in samples), scores(samples, metric), strict=True))
-    return Scores(values=found, clusters=clusters)
 
 
 def difference(first: Scores, second: Scores, *, rng: np.random.Generator, resamples: int = RESAMPLES) -> Difference:

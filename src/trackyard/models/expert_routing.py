@@ -28,12 +28,6 @@ def expert_count(model: nn.Module) -> int | None:
     return _number(routers[0], OFFERED) if routers else None
 
 
-def experts_per_token(model: nn.Module) -> int | None:
-    """Experts that a token is sent to as the model is now; None for a dense model. ConfigError as `expert_count`."""
-    routers = _routers(model)
-    return _number(routers[0], ROUTED) if routers else None
-
-
 @contextmanager
 def routed(model: nn.Module, k: int) -> Iterator[None]:
     """Send every token to `k` experts while the context is open; afterwards the model is as it was.

@@ -13,6 +13,7 @@ from trackyard.evaluate.answering.engine import answer
 from trackyard.evaluate.answering.molmo2 import Molmo2Subject
 from trackyard.evaluate.answering.prompt import Prompt
 from trackyard.evaluate.latency.measure import measure
+from trackyard.evaluate.latency.statistics import part_ms
 from trackyard.evaluate.latency.timing import Timing
 
 PARTS = ("pre", "vision", "prefill", "decode")
@@ -61,7 +62,7 @@ def test_one_token_has_no_decoding() -> None:
     timing = measure(subject, subject.make_prompt, 16, forced=False)
     assert timing.tokens == (END,)
     assert timing.t_decode_ms == 0.0
-    assert timing.t_step_ms is None
+    assert part_ms(timing.to_json(), "step") is None
     assert timing.valid
     assert subject.steps == []
     assert (timing.n_prompt, timing.n_visual, timing.n_out) == (5, 2, 1)
@@ -71,7 +72,7 @@ def test_every_step_reads_the_last_token_in_its_place() -> None:
     subject = Sleeping(length=3)
     timing = measure(subject, subject.make_prompt, 16, forced=False)
     assert timing.tokens == (1, 2, END)
-    assert timing.t_step_ms == timing.t_decode_ms / 2
+    assert part_ms(timing.to_json(), "step") == timing.t_decode_ms / 2
     assert subject.steps == [(1, 6, 5), (2, 7, 6)]
 
 

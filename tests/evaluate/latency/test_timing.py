@@ -4,6 +4,7 @@ from typing import Any
 
 import pytest
 
+from trackyard.evaluate.latency.statistics import part_ms
 from trackyard.evaluate.latency.timing import Timing
 
 
@@ -40,5 +41,5 @@ def test_parts_may_differ_from_the_whole_by_a_millisecond_or_two_percent(
 def test_host_work_is_no_part_of_the_whole_and_steps_are_one_less_than_tokens() -> None:
     assert _timing(t_pre_ms=1e4).valid
     assert _timing().t_first_ms == 50.0
-    assert _timing().t_step_ms == 25.0
-    assert _timing(tokens=(3,), t_decode_ms=0.0).t_step_ms is None
+    assert part_ms(_timing().to_json(), "step") == 25.0
+    assert part_ms(_timing(tokens=(3,), t_decode_ms=0.0).to_json(), "step") is None

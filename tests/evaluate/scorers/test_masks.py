@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 
 import numpy as np
 import pytest
@@ -12,8 +11,7 @@ from hypothesis import strategies as st
 from scipy.ndimage import binary_dilation
 
 from trackyard.errors import DataError
-from trackyard.evaluate.scorers.masks import Masks, boundary_f, jf, jf_of_points, outline, region_similarity
-from trackyard.evaluate.tracking import TrackedPoint
+from trackyard.evaluate.scorers.masks import Masks, boundary_f, jf, outline, region_similarity
 
 
 def square(top: int, left: int, side: int, shape: tuple[int, int] = (40, 60)) -> Masks:
@@ -88,17 +86,3 @@ def test_the_mean_over_frames() -> None:
         jf(predicted[:, :, 1:], true)
     with pytest.raises(DataError, match="uint8"):
         jf(predicted.astype(np.uint8), true)
-
-
-def test_points_are_not_measured_without_a_predictor() -> None:
-    true = square(5, 5, 10)[None]
-    points = [TrackedPoint(0.0, 1, 0.15, 0.25)]
-
-    def predictor(given: Sequence[TrackedPoint]) -> Masks:
-        assert given == points
-        return true
-
-    assert jf_of_points(points, true, None) is None
-    found = jf_of_points(points, true, predictor)
-    assert found is not None
-    assert found.jf == 1

@@ -3,7 +3,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from trackyard.errors import ConfigError
-from trackyard.evaluate.sweep.levels import KnobLevels, block_count, block_counts, mid
+from trackyard.evaluate.sweep.levels import KnobLevels, block_count, block_counts
+from trackyard.evaluate.sweep.strategies import points
 
 
 def test_shares_of_depth_of_the_spec() -> None:
@@ -13,9 +14,9 @@ def test_shares_of_depth_of_the_spec() -> None:
 
 
 def test_middle_of_six_levels_of_the_spec_is_8() -> None:
-    assert mid([2, 4, 6, 8, 10, 12]) == 8
-    assert mid([2, 4, 6, 8, 10]) == 6
-    assert mid([7]) == 7
+    for levels, middle in (((2, 4, 6, 8, 10, 12), 8), ((2, 4, 6, 8, 10), 6), ((7,), 7)):
+        chosen = [point.visual for point in points(KnobLevels(visual=levels), "balanced")]
+        assert chosen == sorted({levels[0], middle, levels[-1]})
 
 
 def test_a_share_is_the_decimal_that_was_written() -> None:

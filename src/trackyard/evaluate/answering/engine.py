@@ -8,11 +8,10 @@ Source: nine-datasets spec section 6.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Hashable, Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Generic, TypeVar
 
-import numpy as np
 import torch
 
 from trackyard.errors import ConfigError, EnvironmentLacking
@@ -227,20 +226,3 @@ class _Engine(Generic[Key]):
             why="the batch cannot be made smaller than one",
             fix="use precision bf16, a lower visual level, or a device with more memory",
         )
-
-
-def differing_share(subject: Subject, prompts: Sequence[tuple[Prompt, int]], *, batch: int) -> float:
-    """Share of prompts whose answer in a batch is another one than alone: 0 in fp32, rounding in bf16.
-
-    prompts: (prompt, new tokens at most). ConfigError without any.
-    """
-    if not prompts:
-        raise ConfigError(
-            what="no prompts to compare answers of",
-            why="a share of none says nothing",
-            fix="pass some of the prompts that are evaluated",
-        )
-    keyed = [(number, prompt, cap) for number, (prompt, cap) in enumerate(prompts)]
-    alone = dict(answer(subject, keyed, batch=1))
-    together = dict(answer(subject, keyed, batch=batch))
-    return float(np.mean([alone[number].tokens != together[number].tokens for number in alone]))

@@ -40,11 +40,6 @@ class Timing:
         return self.t_vision_ms + self.t_prefill_ms
 
     @property
-    def t_step_ms(self) -> float | None:
-        """Of one decode step; None for an answer of one token, which has none."""
-        return self.t_decode_ms / (self.n_out - 1) if self.n_out > 1 else None
-
-    @property
     def valid(self) -> bool:
         """Whether the parts make up the whole. What they leave out is work that no mark waited for, or another's."""
         parts = self.t_first_ms + self.t_decode_ms

@@ -8,7 +8,6 @@ width]. Source: molmo2 spec section 14; Perazzi et al., DAVIS, CVPR 2016.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -16,11 +15,8 @@ from numpy.typing import NDArray
 from scipy.ndimage import distance_transform_edt
 
 from trackyard.errors import DataError
-from trackyard.evaluate.tracking import TrackedPoint
 
 Masks = NDArray[np.bool_]
-MaskPredictor = Callable[[Sequence[TrackedPoint]], Masks]
-"""A model that a query's points prompt: masks [frames, height, width] of what they point at."""
 
 TOLERANCE = 0.008
 """How far apart outlines may lie, as a share of the diagonal; at least rounded up to a pixel."""
@@ -73,11 +69,6 @@ def jf(predicted: Masks, true: Masks) -> MaskScore:
     region = math.fsum(region_similarity(*pair) for pair in pairs) / len(pairs)
     boundary = math.fsum(boundary_f(*pair) for pair in pairs) / len(pairs)
     return MaskScore(region, boundary, (region + boundary) / 2)
-
-
-def jf_of_points(points: Sequence[TrackedPoint], true: Masks, predictor: MaskPredictor | None) -> MaskScore | None:
-    """J&F of the masks that points prompt a predictor for; None, that is not measured, without a predictor."""
-    return None if predictor is None else jf(predictor(points), true)
 
 
 def outline(mask: Masks) -> Masks:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 from fractions import Fraction
 from math import floor
@@ -47,11 +47,6 @@ class KnobLevels:
     def axes(self) -> tuple[tuple[int | None, ...], ...]:
         """Levels of visual, experts and blocks; a knob that the model lacks stands at None."""
         return (self.visual or (None,), self.experts or (None,), self.blocks or (None,))
-
-
-def mid(levels: Sequence[T]) -> T:
-    """The middle level, the upper one of two."""
-    return levels[len(levels) // 2]
 
 
 def block_count(fraction: float, layers: int) -> int:

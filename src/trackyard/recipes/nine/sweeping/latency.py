@@ -141,7 +141,15 @@ class _Run:
         if self._how.ending == "forced":
             return None
         path = self._study.place("accuracy", key, name) / SAMPLES
-        return {sample.id: sample.pred for sample in read_records(path, Sample)}
+        found = {sample.id: sample.pred for sample in read_records(path, Sample)}
+        lacking = [question for question in self._ids[name] if question not in found]
+        if lacking:
+            raise DataError(
+                what=f"{path} lacks {len(lacking):,} of the answers that are timed, {lacking[0]} first",
+                why="nothing says then that what is timed answers as it was scored",
+                fix="trackyard run nine accuracy",
+            )
+        return found
 
     def put_out(self, say: Callable[[str], None]) -> dict[str, Any]:
         """latency.jsonl and summary.json of every configuration on every task, and what the stage says of itself."""
