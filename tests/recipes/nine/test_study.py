@@ -9,7 +9,7 @@ import pytest
 from tests.recipes.nine.tiny_nine import TASKS, study_at, write_definitions
 from trackyard.errors import ConfigError
 from trackyard.recipes.nine.parameters import NINE
-from trackyard.recipes.nine.study import IMAGE_VARIABLE, NO_IMAGE
+from trackyard.record.image import IMAGE_VARIABLE, NO_IMAGE
 
 
 @pytest.fixture

@@ -5,7 +5,6 @@ Paths are relative to the repository. Source: theworld spec sections 13 and 14.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -17,14 +16,13 @@ from trackyard.recipes.datacomp.cells import Cell
 from trackyard.recipes.datacomp.parameters import DatacompParameters
 from trackyard.recipes.datacomp.results import DOCUMENT, Base, Header
 from trackyard.record.code import CodeIdentity, code_identity
+from trackyard.record.image import NO_IMAGE, image_digest
 from trackyard.runner import SystemRunner
 
 TRACK = "datacomp"
 ARTIFACTS = Path("artifacts") / TRACK
 MADE = "made"
 """Revision of what the project makes itself."""
-NO_IMAGE = "none"
-IMAGE_VARIABLE = "TRACKYARD_IMAGE_DIGEST"
 LIBRARIES = ("torch", "transformers", "diffusers", "tokenizers", "deepspeed", "numpy", "pillow", "pyarrow")
 EVALUATIONS = {"blink": "eval_blink", "vsr": "eval_vsr", "spatial": "eval_spatial", "captions": "eval_captions"}
 """Result of each set of items."""
@@ -127,7 +125,7 @@ class Study:
             run_id=run_id or short(digest_json({"result": result, "spec": spec, "inputs": dict(inputs)})),
             spec_digest=spec,
             git_commit=self.code.commit,
-            image_digest=os.environ.get(IMAGE_VARIABLE, NO_IMAGE),
+            image_digest=image_digest() or NO_IMAGE,
             libs={name: version(name) for name in LIBRARIES},
             base=Base(
                 gemma=f"{gemma.id}@{gemma.revision or MADE}",

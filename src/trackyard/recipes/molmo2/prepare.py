@@ -6,7 +6,6 @@ Source: design sections 1, 5.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
@@ -25,6 +24,7 @@ from trackyard.recipes.molmo2.parameters import Molmo2Parameters, StageName
 from trackyard.recipes.molmo2.start import Start, prepare_start
 from trackyard.record.code import code_identity
 from trackyard.record.identity import RunSpec
+from trackyard.record.image import image_digest
 from trackyard.row import Row
 from trackyard.runner import SystemRunner
 from trackyard.snapshot.index import LengthIndex
@@ -37,7 +37,6 @@ MEASURE_VERSION = 2
 """Raised when the same parameters would lay out a row otherwise: lengths of an older layout are not reused."""
 PREFLIGHT_ROWS = 4
 """Rows of a dataset of which one must decode before the run starts."""
-IMAGE_VARIABLE = "TRACKYARD_IMAGE_DIGEST"
 """Set by the launcher inside a container."""
 
 
@@ -101,7 +100,7 @@ def prepare(parameters: Molmo2Parameters, stage: StageName, root: Path) -> Prepa
         snapshots={name: dataset.manifest.fingerprint for name, dataset in datasets.items()},
         parent=start.parent_run,
         code=code_identity(root, SystemRunner()),
-        image=os.environ.get(IMAGE_VARIABLE),
+        image=image_digest(),
         seed=parameters.seed,
     )
     return Prepared(

@@ -5,7 +5,6 @@ Paths are relative to the repository. Source: nine-datasets spec sections 6 to 8
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -19,15 +18,14 @@ from trackyard.evaluate.tasks.task import Task
 from trackyard.recipes.nine.parameters import NineParameters
 from trackyard.recipes.nine.results import DOCUMENT, Header
 from trackyard.record.code import CodeIdentity, code_identity
+from trackyard.record.image import NO_IMAGE, image_digest
 from trackyard.runner import SystemRunner
 
 TRACK = "nine"
 ARTIFACTS = Path("artifacts") / TRACK
 TASKS = Path("tasks")
-NO_IMAGE = "none"
 MADE = "tiny-molmoe"
 """Folder of the model that the project trains."""
-IMAGE_VARIABLE = "TRACKYARD_IMAGE_DIGEST"
 LIBRARIES = ("torch", "transformers", "tokenizers", "numpy", "pillow", "pyarrow", "pycocoevalcap")
 
 
@@ -106,7 +104,7 @@ class Study:
         return Header(
             spec_digest=self.spec_digest(result),
             git_commit=self.code.commit,
-            image_digest=os.environ.get(IMAGE_VARIABLE, NO_IMAGE),
+            image_digest=image_digest() or NO_IMAGE,
             libs={name: version(name) for name in LIBRARIES},
             model=model,
             inputs=inputs,

@@ -5,7 +5,6 @@ Paths are relative to the repository. Source: pile-ffn spec sections 10 and 11.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -17,14 +16,13 @@ from trackyard.recipes.pile_ffn.cells import Arm, Cell
 from trackyard.recipes.pile_ffn.parameters import PileFfnParameters
 from trackyard.recipes.pile_ffn.results import DOCUMENT, Data, Header, Model
 from trackyard.record.code import CodeIdentity, code_identity
+from trackyard.record.image import NO_IMAGE, image_digest
 from trackyard.runner import SystemRunner
 
 TRACK = "pile_ffn"
 ARTIFACTS = Path("artifacts") / TRACK
 MADE = "made"
 """Revision of what the project makes itself."""
-NO_IMAGE = "none"
-IMAGE_VARIABLE = "TRACKYARD_IMAGE_DIGEST"
 LIBRARIES = ("torch", "transformers", "tokenizers", "deepspeed", "lm_eval", "numpy", "scipy")
 
 
@@ -97,7 +95,7 @@ class Study:
             run_id=run_id,
             spec_digest=self.spec_digest(stage),
             git_commit=self.code.commit,
-            image_digest=os.environ.get(IMAGE_VARIABLE, NO_IMAGE),
+            image_digest=image_digest() or NO_IMAGE,
             libs={name: version(name) for name in LIBRARIES},
             model=Model(id=model.id, revision=model.revision or MADE),
             arm=arm.name,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
 
 from trackyard.digest import digest_file
@@ -13,7 +12,7 @@ from trackyard.recipes.datacomp.cells import Cell
 from trackyard.recipes.datacomp.ingest.samples import Samples
 from trackyard.recipes.datacomp.latents.opening import open_latents
 from trackyard.recipes.datacomp.results import PIPELINE
-from trackyard.recipes.datacomp.study import IMAGE_VARIABLE, TRACK, Study
+from trackyard.recipes.datacomp.study import TRACK, Study
 from trackyard.recipes.datacomp.training.export import CONFIG, describe
 from trackyard.recipes.datacomp.training.job import WorldJob
 from trackyard.recipes.datacomp.training.lengths import kept_lengths
@@ -21,6 +20,7 @@ from trackyard.recipes.datacomp.training.samples import NAME, Draws, plan_sample
 from trackyard.recipes.datacomp.training.share import Source
 from trackyard.recipes.datacomp.training.starting import prompts_of
 from trackyard.record.identity import RunSpec
+from trackyard.record.image import image_digest
 
 TRAIN = "train"
 Say = Callable[[str], None]
@@ -74,7 +74,7 @@ def world_job(study: Study, cell: Cell, say: Say = _silent) -> WorldJob:
         snapshots={NAME: curated, "latents": latents.facts.digest},
         parent=None if source_export is None or not source_export.exists() else digest_file(source_export),
         code=study.code,
-        image=os.environ.get(IMAGE_VARIABLE),
+        image=image_digest(),
         seed=cell.seed,
     )
     return WorldJob(

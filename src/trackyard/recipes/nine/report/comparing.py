@@ -5,7 +5,6 @@ Source: nine-datasets spec sections 8 and 9.
 
 from __future__ import annotations
 
-import os
 import shutil
 import time
 from collections.abc import Callable, Sequence
@@ -25,7 +24,8 @@ from trackyard.recipes.nine.report.recording import record_sweep
 from trackyard.recipes.nine.report.tables import write_tables
 from trackyard.recipes.nine.report.writing import report, spoken
 from trackyard.recipes.nine.results import DOCUMENT, write_result
-from trackyard.recipes.nine.study import IMAGE_VARIABLE, Study
+from trackyard.recipes.nine.study import Study
+from trackyard.record.image import image_digest
 
 STAGE, FOLDER, REPORT = "compare", "results", "report.md"
 
@@ -47,7 +47,7 @@ def compare(study: Study, say: Callable[[str], None]) -> None:
         shown,
         runs=study.root / "runs",
         code=study.code,
-        image=os.environ.get(IMAGE_VARIABLE),
+        image=image_digest(),
         seed=study.parameters.data.seed,
     )
     read = [study.sweep, *(study.document(stage) for stage in ("sweep", "accuracy", "latency"))]

@@ -5,7 +5,6 @@ Source: pile-ffn spec sections 3, 5 and 6; design section 5.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any
@@ -22,9 +21,10 @@ from trackyard.recipes.pile_ffn.arms.windows import plan_windows
 from trackyard.recipes.pile_ffn.cells import BASELINE, Arm, Cell
 from trackyard.recipes.pile_ffn.measures.exports import export_inputs
 from trackyard.recipes.pile_ffn.parameters import MadeModelParameters
-from trackyard.recipes.pile_ffn.study import IMAGE_VARIABLE, TRACK, Study
+from trackyard.recipes.pile_ffn.study import TRACK, Study
 from trackyard.recipes.pile_ffn.text.token_sets import PRETRAIN, load_tokenizer, open_set, training_set
 from trackyard.record.identity import RunSpec
+from trackyard.record.image import image_digest
 
 TRAIN = "train"
 PIPELINE = "pipelines/pile_ffn/dvc.yaml"
@@ -126,7 +126,7 @@ def _job(
         snapshots={opened.name: opened.digest, VAL: open_set(study, VAL).digest},
         parent=None,
         code=study.code,
-        image=os.environ.get(IMAGE_VARIABLE),
+        image=image_digest(),
         seed=seed,
     )
     return WindowJob(
