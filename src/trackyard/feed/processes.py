@@ -60,8 +60,11 @@ class WorkerPool:
         self._pool = ProcessPoolExecutor(workers, self._context, _begin, (source,))
 
     def submit(self, step: int, index: int) -> Future[MicroBatch]:
-        """Decode a micro-batch some time; the first calls start the processes."""
-        return self._pool.submit(_decode, step, index)
+        """Decode a micro-batch some time; TrackyardError if a worker has died. The first calls start the processes."""
+        try:
+            return self._pool.submit(_decode, step, index)
+        except BrokenProcessPool as error:
+            raise self._ended() from error
 
     def result(self, future: Future[MicroBatch]) -> MicroBatch:
         """Wait for it; TrackyardError if a worker died or if it takes longer than the limit."""
@@ -77,12 +80,7 @@ class WorkerPool:
                 "continues from the newest checkpoint",
             ) from None
         except BrokenProcessPool as error:
-            raise TrackyardError(
-                what=f"{self._dead()} ended while micro-batches were being decoded",
-                why="it was killed, most often for want of memory; the update of this step was not applied",
-                fix="run the same command again, which continues from the newest checkpoint; where memory is short, "
-                "with fewer engine.workers in params.yaml",
-            ) from error
+            raise self._ended() from error
 
     def close(self) -> None:
         """End the workers at once: they hold nothing that is worth waiting for."""
@@ -90,13 +88,19 @@ class WorkerPool:
             worker.kill()
         self._pool.shutdown(wait=True)
 
-    def _dead(self) -> str:
-        """Workers that have ended, by name, process and cause."""
+    def _ended(self) -> TrackyardError:
+        """What a run says of workers that have ended: their names, processes and causes."""
         ended = wait([worker.sentinel for worker in self._context.started], GRACE_S)
-        return ", ".join(
+        dead = ", ".join(
             f"{worker.name} (process {worker.pid}, {_cause(worker)})"
             for worker in self._context.started
             if worker.sentinel in ended
+        )
+        return TrackyardError(
+            what=f"{dead} ended while micro-batches were being decoded",
+            why="it was killed, most often for want of memory; the update of this step was not applied",
+            fix="run the same command again, which continues from the newest checkpoint; where memory is short, "
+            "with fewer engine.workers in params.yaml",
         )
 
 

@@ -10,7 +10,7 @@ import os
 import shutil
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures import Future, ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
 
@@ -102,11 +102,11 @@ def _in_parts(
     # A fork of a process with threads (Arrow's, a tracker's) may hang; a fork server has none.
     context = multiprocessing.get_context("forkserver")
     with ProcessPoolExecutor(min(workers, max(len(missing), 1)), context, live_with_parent) as pool:
-        running = {
-            pool.submit(_part, dataset.directory, dataset.restore, parts[number], measure, files[number], key): number
-            for number in missing
-        }
+        running: dict[Future[LengthIndex], int] = {}
         try:
+            for number in missing:
+                part = (dataset.directory, dataset.restore, parts[number], measure, files[number], key)
+                running[pool.submit(_part, *part)] = number
             for done in track(as_completed(running), label=f"{label}, parts", total=len(running)):
                 found[running[done]] = done.result()
         except BrokenProcessPool as error:
