@@ -17,6 +17,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from trackyard.durable import TEMPORARY, atomic_directory, sweep, write_atomic
+from trackyard.errors import ConfigError
 
 SIZE = 1 << 20
 KILL_AFTER_S = (0.0, 0.005, 0.02, 0.05, 0.1)
@@ -199,3 +200,15 @@ def test_the_kill_test_can_fail(tmp_path: Path) -> None:
         0.0,
     )
     assert (tmp_path / "file").stat().st_size == 1 < SIZE
+
+
+def test_a_file_that_would_hold_a_secret_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "result.json"
+    write_atomic(path, "before")
+    monkeypatch.setenv("MY_PASSWORD", "corr3ct-horse")
+    write_atomic(path, "the word horse alone is none")
+    with pytest.raises(ConfigError, match="MY_PASSWORD") as caught:
+        write_atomic(path, '{"title": "corr3ct-horse"}')
+    assert "corr3ct-horse" not in str(caught.value)
+    assert path.read_text() == "the word horse alone is none"
+    assert list(tmp_path.iterdir()) == [path]

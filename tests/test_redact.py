@@ -2,11 +2,26 @@
 
 from __future__ import annotations
 
+import base64
+import io
 import json
+import logging
+import sys
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from trackyard.redact import REDACTED, Redactor, is_secret_name
+from trackyard.errors import ConfigError
+from trackyard.redact import (
+    REDACTED,
+    RedactingFormatter,
+    Redactor,
+    held_by,
+    is_secret_name,
+    redact_terminal,
+    require_public,
+)
 
 # Put together here, so that no file of this repository contains anything that looks like a secret.
 HUB = "hf_" + "Qw3rTy" * 6
@@ -23,6 +38,10 @@ PASSWORD = "corr3ct" + "horse"
         f"--token={HUB}",
         AWS,
         GITHUB,
+        "xoxb-" + "1234567890-" * 2 + "AbCdEf",
+        "AIza" + "Sy0" * 11 + "ab",
+        "pypi-" + "AgEIcHlwaS5vcmc" * 3,
+        ".".join(("eyJ" + "hbGciOiJI", "eyJ" + "zdWIiOiIx", "SflKxwRJSMeK")),
         f"https://user:{PASSWORD}@example.org/x",
         f"postgresql://user:{PASSWORD}@db/x",
         f"https://{PASSWORD}@example.org",
@@ -110,3 +129,59 @@ def test_values_are_searched_through_and_keep_their_structure() -> None:
 )  # fmt: skip
 def test_names(name: str, secret: bool) -> None:
     assert is_secret_name(name) is secret
+
+
+@given(st.binary(min_size=16, max_size=64))
+def test_digests_are_no_secrets(data: bytes) -> None:
+    """Results are full of them: hexadecimal, base64, in paths and after names."""
+    for text in (data.hex(), base64.b64encode(data).decode(), f"runs/molmo2/{data.hex()[:12]}/x", f"md5: {data.hex()}"):
+        assert Redactor({}).text(text) == text
+
+
+@pytest.mark.parametrize("written", ["it says corr3ct/horse9 here", "user:corr3ct%2Fhorse9@host"])
+def test_the_password_of_an_address_in_any_variable_is_known(written: str) -> None:
+    """Encoded as it stands in the address, and decoded as a library may repeat it."""
+    address = "https://user:" + "corr3ct%2Fhorse9@example.org"
+    environment = {"MLFLOW_TRACKING_URI": address, "HOME_PAGE": "https://x.org/a@b"}
+    assert "horse9" not in Redactor(environment).text(written)
+    assert (held_by(written.encode(), environment) or "").startswith("MLFLOW_TRACKING_URI")
+    assert held_by(b"https://x.org/a@b", environment) is None
+
+
+def test_a_command_line_with_a_secret_is_refused_without_repeating_it() -> None:
+    require_public(["git", "log", "--format=%H"], fix="-")
+    with pytest.raises(ConfigError) as caught:
+        require_public(["program", f"--token={HUB}"], fix="use the environment")
+    assert HUB not in str(caught.value)
+    assert "argument 1" in str(caught.value)
+
+
+def test_logs_are_redacted_with_their_exceptions() -> None:
+    stream = io.StringIO()
+    handler = logging.StreamHandler(stream)
+    handler.setFormatter(RedactingFormatter("%(message)s"))
+    logger = logging.getLogger("trackyard.tests.redact")
+    logger.addHandler(handler)
+    try:
+        try:
+            raise ValueError(f"401 for {HUB}")
+        except ValueError:
+            logger.exception("asked with %s", HUB)
+    finally:
+        logger.removeHandler(handler)
+    assert "ValueError: 401 for" in stream.getvalue()
+    assert HUB not in stream.getvalue()
+
+
+def test_the_terminal_is_redacted_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    out = io.StringIO()
+    monkeypatch.setattr(sys, "stdout", out)
+    monkeypatch.setattr(sys, "stderr", io.StringIO())
+    redact_terminal()
+    wrapped = sys.stdout
+    redact_terminal()
+    assert sys.stdout is wrapped
+    print("it is", HUB, "here")
+    sys.stdout.writelines([f"{AWS}\n", "and plain\n"])
+    assert out.getvalue() == f"it is {REDACTED} here\n{REDACTED}\nand plain\n"
+    assert not sys.stdout.isatty()

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import os
+import subprocess
 import sys
 import time
 from pathlib import Path
 
 import pytest
 
-from trackyard.errors import EnvironmentLacking, TrackyardError
-from trackyard.runner import Finished, Runner, SystemRunner
+from trackyard.errors import ConfigError, EnvironmentLacking, TrackyardError
+from trackyard.runner import Finished, Runner, SystemRunner, beside, together
 
 
 def _python(code: str, **options: object) -> Finished:
@@ -56,3 +57,91 @@ def test_a_program_that_does_not_end_is_stopped(tmp_path: Path) -> None:
     assert time.monotonic() - started < 20
     with pytest.raises(ProcessLookupError):
         os.kill(int((tmp_path / "pid").read_text()), 0)
+
+
+def test_no_program_is_given_a_secret_on_its_command_line() -> None:
+    secret = "hf_" + "Qw3rTy" * 6
+    with pytest.raises(ConfigError, match="command line"):
+        SystemRunner().run(["echo", secret])
+    with pytest.raises(ConfigError, match="command line"):
+        together([(["echo", secret], {})])
+    assert SystemRunner().run(["printenv", "X"], env={"X": secret}).stdout.strip() == secret
+
+
+WATCH = """
+import pathlib, sys, os, signal, time
+pathlib.Path(sys.argv[1]).write_text(str(os.getpid()))
+if len(sys.argv) > 2:
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    time.sleep(60)
+sys.stdin.read()
+"""
+
+
+def _alive(path: Path, seconds: float = 20.0) -> int:
+    """The process id that a program writes when it has started."""
+    deadline = time.monotonic() + seconds
+    while not (path.exists() and path.read_text()):
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+    return int(path.read_text())
+
+
+def _gone(pid: int, seconds: float = 20.0) -> None:
+    deadline = time.monotonic() + seconds
+    while True:
+        try:
+            state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+        except FileNotFoundError:
+            return
+        if state == "Z":
+            return
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+
+
+@pytest.mark.parametrize("deaf", [[], ["deaf"]])
+def test_a_program_beside_a_block_ends_with_it(tmp_path: Path, deaf: list[str]) -> None:
+    argv = [sys.executable, "-c", WATCH, str(tmp_path / "pid"), *deaf]
+    with beside(argv, os.environ, nice=19, grace_s=0.5):
+        pid = _alive(tmp_path / "pid")
+        assert os.getpriority(os.PRIO_PROCESS, pid) == 19
+    _gone(pid)
+
+
+def test_a_program_beside_a_block_ends_with_a_block_that_fails(tmp_path: Path) -> None:
+    def fail() -> None:
+        with beside([sys.executable, "-c", WATCH, str(tmp_path / "pid")], os.environ):
+            _alive(tmp_path / "pid")
+            raise KeyError("of the block")
+
+    with pytest.raises(KeyError):
+        fail()
+    _gone(int((tmp_path / "pid").read_text()))
+
+
+def test_a_companion_lives_as_long_as_what_its_parent_becomes(tmp_path: Path) -> None:
+    code = f"""
+import os, sys
+from trackyard.runner import companion
+companion([sys.executable, "-c", {WATCH!r}, {str(tmp_path / "pid")!r}], os.environ)
+os.execv(sys.executable, [sys.executable, "-c", "import sys; sys.stdin.read()"])
+"""
+    parent = subprocess.Popen([sys.executable, "-c", code], stdin=subprocess.PIPE)
+    try:
+        pid = _alive(tmp_path / "pid")
+        time.sleep(0.3)
+        assert Path(f"/proc/{pid}").exists()
+        parent.kill()
+        parent.wait()
+        _gone(pid)
+    finally:
+        parent.kill()
+        parent.wait()
+        if parent.stdin is not None:
+            parent.stdin.close()
+
+
+def test_a_program_that_is_absent_cannot_run_beside() -> None:
+    with pytest.raises(EnvironmentLacking, match="no-such-program-here"), beside(["no-such-program-here"], {}):
+        pass

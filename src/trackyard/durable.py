@@ -9,6 +9,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from trackyard.errors import ConfigError
+from trackyard.redact import held_by
+
 TEMPORARY = ".partial-"
 """Prefix of everything not yet complete; readers ignore it, `sweep` removes it."""
 
@@ -31,13 +34,23 @@ def fsync_file(path: Path) -> None:
 def write_atomic(path: Path, data: bytes | str) -> None:
     """Replace `path` by `data` so that a reader sees the old content or the new one, never a part.
 
-    Raises OSError (full disk, read-only directory); the partial file is removed then.
+    Raises OSError (full disk, read-only directory), and ConfigError for data that hold the value of a secret-named
+    environment variable; the partial file is removed then.
     """
+    data = data.encode() if isinstance(data, str) else data
+    secret = held_by(data)
+    if secret is not None:
+        raise ConfigError(
+            what=f"{path} would hold the value of the environment variable {secret}",
+            why="secrets are written to no file: files are versioned, published and read by others",
+            fix=f"find where {secret} enters (a parameter, an address, a title) and name the variable there instead; "
+            "if its value is an ordinary word, choose another one",
+        )
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(f"{TEMPORARY}{path.name}.{os.getpid()}.{threading.get_ident()}")
     try:
         with open(partial, "wb") as handle:
-            handle.write(data.encode() if isinstance(data, str) else data)
+            handle.write(data)
             handle.flush()
             os.fsync(handle.fileno())
         os.replace(partial, path)

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import subprocess  # noqa: TID251 - the only module that may
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
 from typing import Protocol
 
 from trackyard.errors import EnvironmentLacking, TrackyardError
+from trackyard.redact import require_public
+
+_IN_ENVIRONMENT = "give it to the program in its environment"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -51,6 +56,7 @@ class SystemRunner:
         env: Mapping[str, str] | None = None,
         timeout_s: float = 60.0,
     ) -> Finished:
+        require_public(argv, fix=_IN_ENVIRONMENT)
         if cwd is not None and not cwd.is_dir():
             raise TrackyardError(
                 what=f"the folder {cwd} does not exist",
@@ -103,6 +109,8 @@ def together(
     of each is a pipe that ends when this process does, however it ends: a program that watches it does not outlive its
     parent.
     """
+    for argv, _ in commands:
+        require_public(argv, fix=_IN_ENVIRONMENT)
     received: list[int] = []
     children: list[subprocess.Popen[bytes]] = []
 
@@ -152,3 +160,52 @@ def _ask(children: Sequence[subprocess.Popen[bytes]], ask: signal.Signals | None
     limit = time.monotonic() + answer_s
     while time.monotonic() < limit and any(child.poll() is None for child in left):
         time.sleep(0.05)
+
+
+@contextmanager
+def beside(
+    argv: Sequence[str], environment: Mapping[str, str], *, nice: int = 0, grace_s: float = 5.0
+) -> Iterator[None]:
+    """Run a program beside the block, and end it, by its own id, when the block ends: SIGTERM, then SIGKILL.
+
+    nice: by how much it is nicer than this process. Its standard input is a pipe that ends when this process does,
+    however it ends. EnvironmentLacking if it cannot be started.
+    """
+    child = _started(argv, environment, nice, stdin=subprocess.PIPE)
+    try:
+        yield
+    finally:
+        child.terminate()
+        try:
+            child.wait(timeout=grace_s)
+        except subprocess.TimeoutExpired:
+            child.kill()
+            child.wait()
+        if child.stdin is not None:
+            child.stdin.close()
+
+
+def companion(argv: Sequence[str], environment: Mapping[str, str], *, nice: int = 0) -> None:
+    """Start a program that watches its standard input, which ends with this process or with what that becomes by exec.
+
+    EnvironmentLacking if it cannot be started.
+    """
+    reading, writing = os.pipe()
+    try:
+        _started(argv, environment, nice, stdin=reading)
+    finally:
+        os.close(reading)
+    os.set_inheritable(writing, True)
+
+
+def _started(argv: Sequence[str], environment: Mapping[str, str], nice: int, stdin: int) -> subprocess.Popen[bytes]:
+    require_public(argv, fix=_IN_ENVIRONMENT)
+    command = ["nice", "-n", str(nice), *argv] if nice else list(argv)
+    try:
+        return subprocess.Popen(command, env=dict(environment), stdin=stdin)
+    except (FileNotFoundError, PermissionError) as error:
+        raise EnvironmentLacking(
+            what=f"the program {command[0]!r} is not installed or not executable",
+            why=f"`{' '.join(command)}` runs beside this command",
+            fix=f"install {command[0]} or put it on PATH",
+        ) from error
