@@ -12,7 +12,7 @@ import pytest
 from trackyard.record.code import CodeIdentity
 from trackyard.record.identity import RunSpec
 from trackyard.record.rundir import RunDirectory, open_or_create
-from trackyard.record.tracking import TrackingStore
+from trackyard.record.tracking.store import TrackingStore
 
 
 def make_spec(**changes: Any) -> RunSpec:

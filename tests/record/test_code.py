@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from trackyard.errors import ConfigError, EnvironmentLacking
-from trackyard.record.code import CodeIdentity, code_identity
+from trackyard.record.code import CodeIdentity, Difference, code_identity, difference
 from trackyard.runner import Finished, SystemRunner
 
 
@@ -182,3 +182,24 @@ def test_git_may_be_absent_where_the_environment_says_it(tmp_path: Path) -> None
     assert code_identity(tmp_path, NoGit(), {"TRACKYARD_COMMIT": "e" * 40}).commit == "e" * 40
     with pytest.raises(EnvironmentLacking, match="git is not installed"):
         code_identity(tmp_path, NoGit(), {})
+
+
+def test_a_difference_is_one_of_content(repository: Path) -> None:
+    first = git(repository, "rev-parse", "HEAD")
+    runner = SystemRunner()
+    assert difference(repository, first, runner) == Difference(dirty_digest=None)
+    _edit(repository)
+    edited = identity(repository).dirty_digest
+    assert difference(repository, first, runner) == Difference(dirty_digest=edited)
+    git(repository, "commit", "-qam", "second")
+    # The same content, committed: beside the first commit it is the same difference.
+    assert difference(repository, first, runner) == Difference(dirty_digest=edited)
+    git(repository, "revert", "--no-edit", "HEAD")
+    assert difference(repository, first, runner) == Difference(dirty_digest=None)
+    assert identity(repository).commit != first
+
+
+def test_where_there_is_no_such_commit_nothing_is_said(repository: Path, tmp_path: Path) -> None:
+    assert difference(repository, "0" * 40, SystemRunner()) is None
+    assert difference(repository / "src", git(repository, "rev-parse", "HEAD"), SystemRunner()) is None
+    assert difference(tmp_path, "0" * 40, SystemRunner()) is None

@@ -12,7 +12,7 @@ from trackyard.record.facts import describe, identity_tags, status
 from trackyard.record.identity import RunSpec
 from trackyard.record.points import PointCensus
 from trackyard.record.spool import SpoolPart
-from trackyard.record.tracking import DatasetFact
+from trackyard.record.tracking.server import DatasetFact
 
 SpecOf = Callable[..., RunSpec]
 
@@ -23,6 +23,7 @@ def part(*events: dict[str, Any], damaged: int = 0) -> SpoolPart:
 
 def test_tags_are_the_identity(spec_of: SpecOf) -> None:
     assert identity_tags(spec_of()) == {
+        "trackyard.kind": "run",
         "trackyard.stage": "stage2",
         "trackyard.parent_run": "1234567890ab",
         "trackyard.plan": "a" * 64,

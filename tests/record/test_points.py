@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from trackyard.record import points as module
 from trackyard.record.points import Line, PointCensus, batches, undelivered
 from trackyard.record.spool import SpoolPart, read_spool
-from trackyard.record.tracking import Point
+from trackyard.record.tracking.server import Point
 
 Life = tuple[int, int]
 """First step and last step of an attempt."""

@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+import trackyard
 from trackyard.digest import digest_bytes, digest_file, digest_json
 from trackyard.errors import ConfigError, EnvironmentLacking, TrackyardError
 from trackyard.runner import Finished, Runner
@@ -40,13 +41,9 @@ def code_identity(repository: Path, runner: Runner, environment: Mapping[str, st
     Raises EnvironmentLacking where neither says it, ConfigError for a commit that is not 40 hex characters.
     """
     environment = os.environ if environment is None else environment
-    try:
-        top = runner.run(["git", "rev-parse", "--show-toplevel"], cwd=repository)
-    except EnvironmentLacking:
-        return _from_environment(repository, environment, "git is not installed")
-    # A checkout that merely surrounds `repository` says nothing about the code in it.
-    if top.exit_code != 0 or Path(top.stdout.strip()).resolve() != repository.resolve():
-        return _from_environment(repository, environment, top.stderr.strip() or "it lies inside another checkout")
+    problem = _no_checkout(repository, runner)
+    if problem is not None:
+        return _from_environment(repository, environment, problem)
     log = runner.run(["git", "log", "-1", "--format=%H", "--", *DETERMINING], cwd=repository)
     commit = log.stdout.strip()
     if log.exit_code != 0 or not commit:
@@ -55,7 +52,38 @@ def code_identity(repository: Path, runner: Runner, environment: Mapping[str, st
             why="a run is identified by the commit of its code, and there is none yet",
             fix="git add -A && git commit -m 'first commit'",
         )
-    return CodeIdentity(commit=commit, dirty_digest=_dirty_digest(repository, runner))
+    return CodeIdentity(commit=commit, dirty_digest=_dirty_digest(repository, runner, "HEAD"))
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Difference:
+    """What the code at hand is beside a commit. dirty_digest: as in `CodeIdentity`, None where both are equal."""
+
+    dirty_digest: str | None
+
+
+def difference(repository: Path, commit: str, runner: Runner) -> Difference | None:
+    """The code in `repository` beside a commit, by content: a later commit of the same code makes no difference.
+
+    None where there is no checkout, or none that has the commit.
+    """
+    if _no_checkout(repository, runner) is not None:
+        return None
+    if runner.run(["git", "cat-file", "-e", f"{commit}^{{commit}}"], cwd=repository).exit_code != 0:
+        return None
+    return Difference(dirty_digest=_dirty_digest(repository, runner, commit))
+
+
+def _no_checkout(repository: Path, runner: Runner) -> str | None:
+    """Why git says nothing about the code in `repository`; None where it does."""
+    try:
+        top = runner.run(["git", "rev-parse", "--show-toplevel"], cwd=repository)
+    except EnvironmentLacking:
+        return "git is not installed"
+    # A checkout that merely surrounds `repository` says nothing about the code in it.
+    if top.exit_code != 0 or Path(top.stdout.strip()).resolve() != repository.resolve():
+        return top.stderr.strip() or "it lies inside another checkout"
+    return None
 
 
 def _from_environment(repository: Path, environment: Mapping[str, str], reason: str) -> CodeIdentity:
@@ -76,9 +104,10 @@ def _from_environment(repository: Path, environment: Mapping[str, str], reason: 
     return CodeIdentity(commit=commit, dirty_digest=environment.get(DIRTY_VARIABLE) or None)
 
 
-def _dirty_digest(repository: Path, runner: Runner) -> str | None:
-    """Digest of the files that differ from HEAD, by content: the text of `git diff` depends on the user's settings."""
-    changed = _names(runner.run(["git", "diff", "HEAD", "--name-only", "--no-renames", "-z", "--", *DETERMINING],
+def _dirty_digest(repository: Path, runner: Runner, commit: str) -> str | None:
+    """Digest of the files that differ from a commit, by content: the text of `git diff` depends on the user's
+    settings."""
+    changed = _names(runner.run(["git", "diff", commit, "--name-only", "--no-renames", "-z", "--", *DETERMINING],
                                 cwd=repository))  # fmt: skip
     untracked = _names(runner.run(["git", "ls-files", "--others", "--exclude-standard", "-z", "--", *DETERMINING],
                                   cwd=repository))  # fmt: skip
@@ -103,3 +132,8 @@ def _state(path: Path) -> tuple[str, str]:
     if path.is_file():
         return "executable" if path.stat().st_mode & 0o100 else "file", digest_file(path)
     return "absent", ""
+
+
+def package_digest(package: Path = Path(trackyard.__file__).parent) -> str:
+    """blake3 of every source file, by its path in the package: the same before and after a commit."""
+    return digest_json({path.relative_to(package).as_posix(): digest_file(path) for path in package.rglob("*.py")})

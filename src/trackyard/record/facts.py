@@ -10,10 +10,12 @@ from typing import Any
 from trackyard.record.identity import RunSpec, flatten
 from trackyard.record.points import PointCensus
 from trackyard.record.spool import SpoolPart
-from trackyard.record.tracking import DatasetFact
+from trackyard.record.tracking.server import DatasetFact
 
 _STATUS = {"running": "RUNNING", "finished": "FINISHED", "failed": "FAILED", "stopped": "SCHEDULED"}
 _ENDED = ("FINISHED", "FAILED")
+OPEN = ("RUNNING", "SCHEDULED")
+"""States of MLflow in which more is to come."""
 _SHOWN = 10
 
 
@@ -37,6 +39,7 @@ def events(parts: Mapping[str, SpoolPart], kind: str) -> Iterator[dict[str, Any]
 def identity_tags(spec: RunSpec) -> dict[str, str]:
     """The identity of a run, as far as it has one: absent things get no tag."""
     facts = {
+        "trackyard.kind": "run",
         "trackyard.stage": spec.stage,
         "trackyard.parent_run": spec.parent,
         "trackyard.plan": spec.plan,
@@ -49,13 +52,20 @@ def identity_tags(spec: RunSpec) -> dict[str, str]:
     return {key: value for key, value in facts.items() if value is not None}
 
 
-def describe(spec: RunSpec, parts: Mapping[str, SpoolPart], census: PointCensus) -> Description:
-    """Parameters and data sets of the specification and of the spool, and tags that show what was odd."""
+def describe(
+    spec: RunSpec, parts: Mapping[str, SpoolPart], census: PointCensus, refused: Mapping[str, int] | None = None
+) -> Description:
+    """Parameters and data sets of the specification and of the spool, and tags that show what was odd.
+
+    refused: points that the store did not take, by metric.
+    """
     tags = {**identity_tags(spec), "trackyard.attempts": str(len(parts))}
     if census.nonfinite:
         tags["trackyard.nonfinite"] = f"{len(census.nonfinite)}: {' '.join(census.nonfinite[:_SHOWN])}"
     if census.differences:
         tags["trackyard.repeated_steps_differ"] = json.dumps(census.differences, sort_keys=True)
+    if refused:
+        tags["trackyard.refused_metrics"] = json.dumps(refused, sort_keys=True)
     damaged = sum(part.damaged for part in parts.values())
     if damaged:
         tags["trackyard.damaged_spool_lines"] = str(damaged)

@@ -11,9 +11,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from trackyard.record.spool import SpoolPart
-from trackyard.record.tracking import BATCH, Point
+from trackyard.record.tracking.server import BATCH, Point
 
-MEASURED = ("time/", "system/")
+MEASURED = ("time/", "usage/", "system/")
 """Metrics below these prefixes measure the machine; that they differ when a step is repeated says nothing."""
 
 
@@ -32,10 +32,12 @@ class PointCensus:
 
     nonfinite: "key@step=nan" of each (key, step) whose first value is not finite; MLflow gets them as a tag.
     differences: by key, how often a step was repeated with another value; a resumed run should repeat bit for bit.
+    seen: the value of each key and step that was spooled first, so that a part that is read later is told from it.
     """
 
     nonfinite: list[str] = field(default_factory=list)
     differences: dict[str, int] = field(default_factory=dict)
+    seen: dict[str, dict[int, float]] = field(default_factory=dict, repr=False, compare=False)
 
 
 def undelivered(parts: Mapping[str, SpoolPart], offsets: Mapping[str, int], census: PointCensus) -> Iterator[Line]:
@@ -43,24 +45,23 @@ def undelivered(parts: Mapping[str, SpoolPart], offsets: Mapping[str, int], cens
 
     What was delivered counts as spooled first, whatever its file: a network file system may show a file's end late.
     """
-    seen: dict[str, dict[int, float]] = {}
     offsets = dict(offsets)
     for delivered in (True, False):
         for name, part in parts.items():
             for end, event in part.events:
                 if (end <= offsets.get(name, 0)) is not delivered:
                     continue
-                points = _first_points(event, seen, census) if event["event"] in ("metrics", "nonfinite") else []
+                points = _first_points(event, census) if event["event"] in ("metrics", "nonfinite") else []
                 if not delivered:
                     yield Line(file=name, end=end, points=points)
 
 
-def _first_points(event: Mapping[str, Any], seen: dict[str, dict[int, float]], census: PointCensus) -> list[Point]:
+def _first_points(event: Mapping[str, Any], census: PointCensus) -> list[Point]:
     points = []
     step, timestamp = event["step"], event["timestamp"]
     for key, text in event["values"].items():
         value = float(text)
-        steps = seen.setdefault(key, {})
+        steps = census.seen.setdefault(key, {})
         if step not in steps:
             steps[step] = value
             if math.isfinite(value):

@@ -97,6 +97,20 @@ class Spool:
         """Record a small result file, relative to the run directory, that is worth showing beside the curves."""
         self._append_text({"event": "artifact", "path": path})
 
+    def machine(self, world: int, device: str, host: str) -> None:
+        """Record what this attempt trains on, when it begins to. world: ranks; device: as its driver names it."""
+        self._append_text({"event": "machine", "world": world, "device": device, "host": host, "timestamp": _now_ms()})
+        self.flush()
+
+    def machine_done(self) -> None:
+        """Record that this attempt took the last step of its training: what follows is not the machine's."""
+        self._append_text({"event": "machine_done", "timestamp": _now_ms()})
+        self.flush()
+
+    def model(self, name: str, path: str) -> None:
+        """Record an export that is worth registering as `name`. path: from the root of the repository."""
+        self._append_text({"event": "model", "name": name, "path": path})
+
     def status(self, state: Status) -> None:
         """Record how the attempt stands, and make it durable: "stopped" is exit 75, to be continued."""
         self._append_text({"event": "status", "state": state, "timestamp": _now_ms()})
@@ -179,14 +193,16 @@ class SpoolPart:
     damaged: int
 
 
-def read_spool(path: Path) -> SpoolPart:
-    """Read a spool file, also while it is being written."""
-    data = path.read_bytes()
-    end = data.rfind(b"\n") + 1
+def read_spool(path: Path, start: int = 0) -> SpoolPart:
+    """Read a spool file, also while it is being written. start: the end of a part that was read before."""
+    with path.open("rb") as file:
+        file.seek(start)
+        data = file.read()
+    complete = data.rfind(b"\n") + 1
     events = []
     damaged = 0
-    offset = 0
-    for line in data[:end].split(b"\n")[:-1]:
+    offset = start
+    for line in data[:complete].split(b"\n")[:-1]:
         offset += len(line) + 1
         try:
             event = json.loads(line)
@@ -196,7 +212,7 @@ def read_spool(path: Path) -> SpoolPart:
             events.append((offset, event))
         else:
             damaged += 1
-    return SpoolPart(events=events, end=end, torn=int(end < len(data)), damaged=damaged)
+    return SpoolPart(events=events, end=start + complete, torn=int(complete < len(data)), damaged=damaged)
 
 
 def _now_ms() -> int:

@@ -124,8 +124,16 @@ class Course:
 class Loop:
     """Takes an engine from the newest sound checkpoint to the last step."""
 
-    def __init__(self, engine: Engine, guard: Guard, track: Track, course: Course) -> None:
-        """guard: the judge that the engine was made with."""
+    def __init__(
+        self,
+        engine: Engine,
+        guard: Guard,
+        track: Track,
+        course: Course,
+        *,
+        machine: Callable[[], Mapping[str, float]] = dict,
+    ) -> None:
+        """guard: the judge that the engine was made with. machine: what it does at a log point (`machine_usage`)."""
         self._engine, self._guard, self._track, self._course = engine, guard, track, course
         self._ranks = engine.ranks
         self._rollbacks = read_rollbacks(course.directory)
@@ -145,6 +153,7 @@ class Loop:
             gpus=self._ranks.world,
             device_name=torch.cuda.get_device_name(device) if device.type == "cuda" else "CPU",
             peak=lambda: memory_peak(device.type),
+            machine=machine,
         )
         self._audit: TrainingAudit | None = None
         if not (course.directory / AUDIT).exists():

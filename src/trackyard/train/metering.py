@@ -53,11 +53,13 @@ class Meter:
         gpus: int,
         device_name: str,
         peak: Callable[[], int],
+        machine: Callable[[], Mapping[str, float]] = dict,
         clock: Clock = time.monotonic,
     ) -> None:
-        """steps: of the whole run. device_name: as its driver says. peak: bytes at the most (`memory_peak`)."""
+        """steps: of the whole run. device_name: as its driver says. peak: bytes at the most (`memory_peak`). machine:
+        what it does at a log point (`machine_usage`)."""
         self._steps, self._gpus, self._device_name = steps, gpus, device_name
-        self._peak, self._clock = peak, clock
+        self._peak, self._machine, self._clock = peak, machine, clock
         self._began = clock()
         # The first step of an attempt compiles, allocates and fills the queues: no measure of those to come.
         self._steady: tuple[int, float] | None = None
@@ -121,6 +123,7 @@ class Meter:
             values |= {} if share is None else {"usage/mfu": share}
         left = self._seconds_left(done, now)
         values |= {} if left is None else {"usage/seconds_left": left}
+        values |= self._machine()
         self._reset(now)
         return values
 

@@ -72,6 +72,11 @@ def world_size() -> int:
     return int(os.environ.get("WORLD_SIZE", "1"))
 
 
+def local_world_size() -> int:
+    """Number of ranks on this machine, as the launcher says."""
+    return int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
+
+
 def join_ranks(threads: int, *, context: int = 1, timeout_s: float = TIMEOUT_S) -> Ranks:
     """Join the process group (gloo without a GPU, NCCL with one); a lone process forms a group of one.
 
@@ -85,7 +90,7 @@ def join_ranks(threads: int, *, context: int = 1, timeout_s: float = TIMEOUT_S) 
             why="every pack is shared by engine.context_degree ranks",
             fix="start a multiple of engine.context_degree processes",
         )
-    torch.set_num_threads(max(1, threads // int(os.environ.get("LOCAL_WORLD_SIZE", "1"))))
+    torch.set_num_threads(max(1, threads // local_world_size()))
     if torch.cuda.is_available():
         # A scheduler may show each rank its own device only.
         torch.cuda.set_device(int(os.environ.get("LOCAL_RANK", "0")) % torch.cuda.device_count())

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from trackyard.errors import ConfigError
-from trackyard.record.ui import UI_ENVIRONMENT, ui_argv
+from trackyard.record.tracking.ui import UI_ENVIRONMENT, ui_argv
 
 
 def test_the_program(tmp_path: Path) -> None:

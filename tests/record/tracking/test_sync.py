@@ -14,17 +14,22 @@ from typing import Any
 
 import pytest
 
-from tests.record.test_tracking import free_port
+from tests.record.tracking.test_server import free_port
+from trackyard.digest import digest_file
 from trackyard.errors import DataError, TrackyardError
 from trackyard.exclusive import exclusive
 from trackyard.record import points as points_module
-from trackyard.record import sync as module
 from trackyard.record.identity import RunSpec
 from trackyard.record.rundir import RunDirectory, open_or_create
 from trackyard.record.spool import Spool
-from trackyard.record.sync import LARGEST_ARTIFACT, LOCK, STATE, SyncReport, sync_all, sync_run
-from trackyard.record.tracking import RUN_TAG, tracking_uri
-from trackyard.record.ui import UI_ENVIRONMENT, ui_argv
+from trackyard.record.tracking import synced as synced_module
+from trackyard.record.tracking.artifacts import LARGEST_ARTIFACT
+from trackyard.record.tracking.pending import pending_runs
+from trackyard.record.tracking.server import RUN_TAG, tracking_uri
+from trackyard.record.tracking.store import TrackingStore
+from trackyard.record.tracking.sync import LOCK, SyncReport, sync_all, sync_run
+from trackyard.record.tracking.synced import STATE
+from trackyard.record.tracking.ui import UI_ENVIRONMENT, ui_argv
 
 KEYS = ("loss", "lr")
 
@@ -176,7 +181,7 @@ def dying(at: int) -> Iterator[list[str]]:
         patch.setattr(points_module, "BATCH", 10)
         for name in ("create_run", "log_batch", "log_inputs", "log_artifact", "set_terminated", "update_run"):
             patch.setattr(MlflowClient, name, wrapped(name, getattr(MlflowClient, name)))
-        patch.setattr(module, "write_document", wrapped("state", module.write_document))
+        patch.setattr(synced_module, "write_document", wrapped("state", synced_module.write_document))
         yield seen
 
 
@@ -266,9 +271,14 @@ def test_only_small_files_of_the_run_are_shown(run: RunDirectory, database_uri: 
     with train(run, 1, 1) as spool:
         for name in names:
             spool.artifact(name)
-    assert sync_run(run.path, database_uri).skipped_artifacts == names[:-1]
+    report = sync_run(run.path, database_uri)
+    assert report.skipped_artifacts == [*names[:2], "absent"]
+    assert report.referenced == ["large"]
     kept = Path(stored_run(database_uri, run).info.artifact_uri)
-    assert sorted(path.name for path in kept.rglob("*")) == ["small", "spec.json"]
+    assert sorted(path.name for path in kept.rglob("*")) == ["references.json", "small", "spec.json"]
+    assert json.loads((kept / "references.json").read_text()) == [
+        {"path": "large", "bytes": LARGEST_ARTIFACT + 1, "blake3": digest_file(run.path / "large")}
+    ]
 
 
 def test_no_secret_arrives(run: RunDirectory, database_uri: str, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -284,6 +294,43 @@ def test_no_secret_arrives(run: RunDirectory, database_uri: str, monkeypatch: py
     data = b"".join(path.read_bytes() for path in database.parent.rglob("*") if path.is_file())
     assert run.spec.run_id.encode() in data
     assert canary.encode() not in data
+
+
+def test_points_that_the_store_refuses_are_counted_tagged_and_reported(
+    run: RunDirectory, database_uri: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = TrackingStore.points
+
+    def without_lr(self: TrackingStore, stored: Any, points: Any) -> dict[str, int]:
+        kept = [point for point in points if point.key != "lr"]
+        real(self, stored, kept)
+        return {"lr": len(points) - len(kept)}
+
+    monkeypatch.setattr(TrackingStore, "points", without_lr)
+    train(run, 1, 5)
+    report = sync_run(run.path, database_uri)
+    assert (report.points, report.refused, report.warning) == (5, {"lr": 5}, None)
+    assert stored_run(database_uri, run).data.tags["trackyard.refused_metrics"] == '{"lr": 5}'
+    assert sync_run(run.path, database_uri).refused == {"lr": 5}
+    ((pending,), _) = pending_runs(run.root)
+    assert (pending.delivered, pending.refused, pending.pending) == (5, 5, 0)
+
+
+def test_a_run_that_was_delivered_is_passed_over_until_it_changes(
+    tmp_path: Path, database_uri: str, spec_of: Callable[..., RunSpec]
+) -> None:
+    run = open_or_create(tmp_path / "runs", spec_of(parent=None))
+    train(run, 1, 3, end="finished")
+    assert len(sync_all(run.root, database_uri, only_changed=True)) == 1
+    assert sync_all(run.root, database_uri, only_changed=True) == []
+    # Another store has nothing of it; and whoever asks for everything gets it.
+    other = tmp_path / "other.db"
+    other.write_bytes(Path(database_uri.removeprefix("sqlite:///")).read_bytes())
+    assert len(sync_all(run.root, f"sqlite:///{other}", only_changed=True)) == 1
+    assert len(sync_all(run.root, database_uri)) == 1
+    train(run, 4, 4, end="finished")
+    (report,) = sync_all(run.root, database_uri, only_changed=True)
+    assert report.points == 2
 
 
 def test_one_sync_at_a_time(run: RunDirectory, database_uri: str) -> None:
@@ -355,15 +402,15 @@ def test_a_server_that_comes_goes_and_comes_back_gets_every_point_once(run: RunD
         # It goes away between two batches: what it took is known, the rest stays.
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(points_module, "BATCH", 4)
-            real, calls = module.TrackingStore.points, []
+            real, calls = TrackingStore.points, []
 
-            def failing(self: Any, stored: Any, points: Any) -> None:
+            def failing(self: Any, stored: Any, points: Any) -> Any:
                 calls.append(len(points))
                 if len(calls) == 4:
-                    patch.setattr(self._client._tracking_client.store, "get_host_creds", _nowhere)
-                real(self, stored, points)
+                    patch.setattr(self.client._tracking_client.store, "get_host_creds", _nowhere)
+                return real(self, stored, points)
 
-            patch.setattr(module.TrackingStore, "points", failing)
+            patch.setattr(TrackingStore, "points", failing)
             report = sync_run(run.path, uri)
         assert report.unreachable
         assert 0 < report.points < 20

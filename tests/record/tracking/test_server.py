@@ -11,22 +11,19 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 from trackyard.errors import ConfigError, TrackyardError
-from trackyard.record.tracking import (
+from trackyard.record.tracking.server import (
     ENVIRONMENT,
     DatasetFact,
     Point,
     StoredRun,
-    TrackingStore,
     Unreachable,
     database,
     require_reachable,
-    store_key,
     tracking_uri,
 )
+from trackyard.record.tracking.store import TrackingStore
 
 
 def test_the_place_is_the_environment_or_the_repository(tmp_path: Path) -> None:
@@ -49,28 +46,6 @@ def test_a_password_in_the_address_is_not_shown() -> None:
     with pytest.raises(Unreachable) as absent:
         require_reachable(f"http://u:{password}@127.0.0.1:{free_port()}")
     assert password not in str(refused.value) + str(absent.value)
-
-
-@pytest.mark.parametrize("name", ["loss", "eval/ai2d/accuracy", "a b", "a.b-c_d:e", "loss/PixMo-Cap"])
-def test_good_names_stay(name: str) -> None:
-    assert store_key(name) == name
-
-
-@settings(deadline=None)
-@given(name=st.text(max_size=300) | st.from_regex(r"[a-z/. ]{1,12}", fullmatch=True))
-def test_every_name_becomes_one_that_mlflow_takes(name: str) -> None:
-    from mlflow.utils.validation import MAX_ENTITY_KEY_LENGTH, _validate_metric_name
-
-    key = store_key(name)
-    _validate_metric_name(key)
-    assert 0 < len(key) <= MAX_ENTITY_KEY_LENGTH
-    assert store_key(key) == key
-
-
-@settings(deadline=None)
-@given(names=st.sets(st.text(max_size=6) | st.from_regex(r"[ab/.@]{1,4}", fullmatch=True), max_size=30))
-def test_different_names_stay_different(names: set[str]) -> None:
-    assert len({store_key(name) for name in names}) == len(names)
 
 
 def free_port() -> int:
@@ -221,12 +196,13 @@ def test_a_changed_parameter_is_refused(stored: tuple[TrackingStore, StoredRun])
         store.describe(run, params={"a": "2"}, tags={}, datasets=[])
 
 
-def test_a_deleted_experiment_is_named(stored: tuple[TrackingStore, StoredRun], database_uri: str) -> None:
+@pytest.mark.usefixtures("stored")
+def test_a_deleted_experiment_is_named(database_uri: str) -> None:
     from mlflow import MlflowClient
 
     client = MlflowClient(database_uri)
     experiment = client.get_experiment_by_name("molmo2")
     client.delete_experiment(experiment.experiment_id)
     with pytest.raises(TrackyardError, match="is deleted") as raised:
-        stored[0].run(experiment="molmo2", run_id="abc", name="n", start_ms=0, tags={})
+        TrackingStore(database_uri).run(experiment="molmo2", run_id="abc", name="n", start_ms=0, tags={})
     assert raised.value.fix == f"mlflow experiments restore --experiment-id {experiment.experiment_id}"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 
 from trackyard.errors import ConfigError
-from trackyard.record.tracking import ENVIRONMENT, URI_VARIABLE, database
+from trackyard.record.tracking.server import ENVIRONMENT, URI_VARIABLE, database
 from trackyard.redact import Redactor
 
 UI_ENVIRONMENT = {**ENVIRONMENT, "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
@@ -31,6 +31,7 @@ def ui_argv(tracking_uri: str, port: int) -> list[str]:
     names = [f"{name}:{port}" for name in ("127.0.0.1", "localhost")]
     return [
         *(sys.executable, "-m", "mlflow", "server"),
+        # The address of a sqlite file holds no password; that of any other store would not be an argument.
         *("--backend-store-uri", tracking_uri),
         *("--artifacts-destination", str(path.resolve().parent / "mlartifacts")),
         *("--host", "127.0.0.1", "--port", str(port), "--workers", "1"),

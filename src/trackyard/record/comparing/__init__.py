@@ -1,0 +1,1 @@
+"""Runs side by side, from their files alone: summaries, differences, outcomes, tables."""

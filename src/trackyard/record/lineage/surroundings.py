@@ -1,0 +1,77 @@
+"""The links of what surrounded a run: its code, and the image that it ran in."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from trackyard.errors import EnvironmentLacking
+from trackyard.record.code import DETERMINING, CodeIdentity, code_identity, difference
+from trackyard.record.image import IMAGE_FILE_VARIABLE, IMAGES, KIND, find_image
+from trackyard.record.lineage.links import Claim, Hashed, Link
+from trackyard.runner import Runner
+
+NOTHING = "nothing"
+
+
+def code_link(code: CodeIdentity, repository: Path, runner: Runner, *, before: str) -> Link:
+    """The code of a run. before: what names begin with, empty for the run that is asked about.
+
+    The code at hand must be that of the run, by content. A parent's may be older: then its commit in the history of
+    the checkout is enough, where nothing was uncommitted, since the name of a commit is a digest of its content.
+    """
+    found = difference(repository, code.commit, runner)
+    facts = {
+        "commit": code.commit,
+        "uncommitted": code.dirty_digest or NOTHING,
+        "in this checkout": "no" if found is None else "yes",
+    }
+    absent = None
+    if found is None:
+        try:
+            claims = _identity_claims(code, code_identity(repository, runner))
+        except EnvironmentLacking as error:
+            claims, absent = (), error.what
+    elif before and code.dirty_digest is None:
+        claims = (Claim(what="commit in the history of the checkout", expected=code.commit, found=code.commit),)
+    else:
+        what = f"digest of what differs from commit {code.commit}"
+        claims = (
+            Claim(what=what, expected=code.dirty_digest or NOTHING, found=found.dirty_digest or NOTHING),
+        )  # fmt: skip
+    return Link(kind="code", name=f"{before}code", fix=_code_fix(code), facts=facts, claims=claims, absent=absent)
+
+
+def _identity_claims(code: CodeIdentity, here: CodeIdentity) -> tuple[Claim, ...]:
+    """Where git does not know the commit: the names alone."""
+    return (
+        Claim(what="commit", expected=code.commit, found=here.commit),
+        Claim(what="uncommitted changes", expected=code.dirty_digest or NOTHING, found=here.dirty_digest or NOTHING),
+    )
+
+
+def _code_fix(code: CodeIdentity) -> str:
+    trusting = "trackyard lineage verify PATH --trust code"
+    if code.dirty_digest is not None:
+        return f"{trusting}   (uncommitted changes are kept nowhere)"
+    restore = f"git restore --source={code.commit} --staged --worktree -- {' '.join(DETERMINING)}"
+    return f"{restore}, or {trusting}   (the first overwrites what is not committed there)"
+
+
+def image_link(image: str, repository: Path, *, before: str) -> Link:
+    """The image of a run, and its file where that is found."""
+    name, facts = f"{before}image", {"digest": image}
+    fix = f"export {IMAGE_FILE_VARIABLE}=<path of the image file>, or trackyard lineage verify PATH --trust image"
+    digest = image.removeprefix(KIND)
+    if digest == image:
+        return Link(kind="image", name=name, fix=fix, facts=facts, absent=f"{image} is no sha256 of a file")
+    path = find_image(repository, digest)
+    if path is None:
+        absent = f"no file of {image} is named by {IMAGE_FILE_VARIABLE}, or lies in {repository / IMAGES}"
+        return Link(kind="image", name=name, fix=fix, facts=facts, absent=absent)
+    return Link(
+        kind="image",
+        name=name,
+        fix=fix,
+        facts=facts | {"file": str(path)},
+        files=(Hashed(path=path, algorithm="sha256", digest=digest),),
+    )
