@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -11,12 +12,12 @@ import torch
 from transformers import Molmo2Config, Molmo2ForConditionalGeneration
 
 from tests.tiny_molmo2 import GEOMETRY, VIDEO, batch, model, sample, tokens
-from trackyard.errors import ConfigError, DataError
+from trackyard.errors import ConfigError
 from trackyard.feed.geometry import VisionGeometry
 from trackyard.models.molmo2 import build_config, load_molmo2
 from trackyard.models.presets import PRESETS
 from trackyard.publish.export import write_export
-from trackyard.publish.hub_layout import hub_config, write_hub_layout
+from trackyard.publish.hub_layout import hub_config
 from trackyard.recipes.molmo2.forward import forward
 
 
@@ -26,6 +27,12 @@ def export(tmp_path_factory: pytest.TempPathFactory) -> Path:
     directory.mkdir()
     write_export(directory, model(), tokens(), GEOMETRY, VIDEO)
     return directory
+
+
+def in_hub_layout(export: Path, target: Path) -> None:
+    """A copy with a configuration in published keys."""
+    shutil.copytree(export, target)
+    (target / "config.json").write_text(json.dumps(hub_config(json.loads((export / "config.json").read_text()))))
 
 
 def test_published_keys_at_the_real_size() -> None:
@@ -42,7 +49,7 @@ def test_published_keys_at_the_real_size() -> None:
 
 
 def test_the_stock_class_gives_the_same_logits_from_either_layout(export: Path, tmp_path: Path) -> None:
-    write_hub_layout(export, tmp_path / "hub")
+    in_hub_layout(export, tmp_path / "hub")
     assert {path.name for path in export.iterdir()} == {path.name for path in (tmp_path / "hub").iterdir()}
     assert Molmo2Config.from_pretrained(tmp_path / "hub").adapter_config.vision_feature_layer == [2, 1]
     packs = batch([[sample("pixmo-points", 0), sample("tulu", 0)], [sample("molmo2-cap", 0)]])
@@ -64,12 +71,13 @@ def test_the_stock_class_gives_the_same_logits_from_either_layout(export: Path, 
         assert not torch.equal(forward(wrong, packs).cross_entropy, first)
 
 
-def test_nothing_is_written_over_and_nothing_is_converted_twice(export: Path, tmp_path: Path) -> None:
-    write_hub_layout(export, tmp_path / "hub")
-    with pytest.raises(ConfigError, match="exists"):
-        write_hub_layout(export, tmp_path / "hub")
+def test_nothing_is_converted_twice(export: Path) -> None:
     with pytest.raises(ConfigError, match="published keys already"):
-        write_hub_layout(tmp_path / "hub", tmp_path / "again")
-    with pytest.raises(DataError, match="holds no config"):
-        write_hub_layout(tmp_path, tmp_path / "other")
-    assert not (tmp_path / "again").exists()
+        hub_config(hub_config(json.loads((export / "config.json").read_text())))
+
+
+def test_scaled_positions_have_no_published_form(export: Path) -> None:
+    config = json.loads((export / "config.json").read_text())
+    config["text_config"]["rope_parameters"]["rope_type"] = "yarn"
+    with pytest.raises(ConfigError, match="rope_parameters"):
+        hub_config(config)

@@ -6,13 +6,9 @@ reads both. Source: molmo2 spec section 15.
 
 from __future__ import annotations
 
-import json
-import shutil
-from pathlib import Path
 from typing import Any
 
-from trackyard.durable import atomic_directory, write_atomic
-from trackyard.errors import ConfigError, DataError
+from trackyard.errors import ConfigError
 
 CONFIG = "config.json"
 UNREAD_LAYERS = 2
@@ -25,7 +21,7 @@ def hub_config(config: dict[str, Any]) -> dict[str, Any]:
         raise ConfigError(
             what="config.json has published keys already",
             why="writing them a second time would lose what they say",
-            fix="use the folder as it is, or name the export that the stage put out",
+            fix="use the folder as it is: what the stage puts out has current keys",
         )
     vision, adapter, text = (dict(config[name]) for name in ("vision_config", "adapter_config", "text_config"))
     depth = vision["num_hidden_layers"] + UNREAD_LAYERS
@@ -42,30 +38,10 @@ def hub_config(config: dict[str, Any]) -> dict[str, Any]:
         raise ConfigError(
             what=f"rope_parameters {rope}",
             why="the published keys state one base and no scaling",
-            fix="export in the current layout, without --layout hub",
+            fix="export in the current layout: trackyard publish export molmo2/STAGE OUT, without --layout hub",
         )
     text |= {"rope_theta": rope["rope_theta"], "use_qk_norm": True}
     for published, current in (("qkv_bias", "attention_bias"), ("layer_norm_eps", "rms_norm_eps")):
         text[published] = text.pop(current)
     rest = {name: value for name, value in config.items() if name != "vision_config"}
     return rest | {"vit_config": vision, "adapter_config": adapter, "text_config": text}
-
-
-def write_hub_layout(export: Path, target: Path) -> None:
-    """Copy an export to `target` (which must not exist) with a configuration in published keys."""
-    if not (export / CONFIG).is_file():
-        raise DataError(
-            what=f"{export} holds no {CONFIG}",
-            why="there is no exported model to copy",
-            fix="dvc repro stage3   (its export is artifacts/molmo2/stage3/export)",
-        )
-    if target.exists():
-        raise ConfigError(
-            what=f"{target} exists",
-            why="an exported model is never written over",
-            fix=f"name another folder, or remove it first: rm -r {target}",
-        )
-    body = hub_config(json.loads((export / CONFIG).read_text()))
-    with atomic_directory(target) as partial:
-        shutil.copytree(export, partial, dirs_exist_ok=True)
-        write_atomic(partial / CONFIG, json.dumps(body, indent=2) + "\n")

@@ -1,147 +1,181 @@
-"""Files to a private repository of the hub: shown and searched for secrets first, and uploaded as one commit.
+"""A folder on its way to a repository of the hub: what would be sent, shown and searched before anything is sent.
 
-    plan = plan_push({"README.md": card, "model.safetensors": weights}, "owner/name")
-    push(plan, endpoint=None)
+    plan = plan_push(folder, "owner/name", endpoint=hub_endpoint(None), machine=machine_paths(root))
+    upload(plan, say)                                    # publish.upload
 
-The token comes from the environment alone and is written nowhere. Source: theworld spec section 11, reliability F24.
+Source: theworld spec section 11, reliability F24.
 """
 
 from __future__ import annotations
 
+import hashlib
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Collection
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from urllib.parse import urlsplit
 
-from trackyard.digest import digest_bytes, digest_json
-from trackyard.errors import ConfigError, DataError, EnvironmentLacking, TrackyardError
-from trackyard.redact import SHORTEST, Redactor
+from blake3 import blake3
 
-TOKEN = "HF_TOKEN"
+from trackyard.digest import digest_json
+from trackyard.errors import ConfigError, DataError
+from trackyard.publish.search import blocks_of, secret_in
+from trackyard.redact import Redactor
+
+__all__ = ["PlannedFile", "PushPlan", "hub_endpoint", "plan_push", "secret_in"]
+
+HUB = "https://huggingface.co"
+ENDPOINT = "HF_ENDPOINT"
+LOOPBACK = ("127.0.0.1", "::1", "localhost")
+"""Hosts that a token reaches without crossing a network."""
+LARGEST = 50 * 10**9
+"""Bytes of one file that the hub takes (its page on storage limits)."""
+MOST = 10_000
+"""Files of one folder that the hub takes (the same page)."""
 _REPO = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
-_PRINTABLE = re.compile(rb"[\x20-\x7e]{%d,}" % SHORTEST)
-_EMAIL = re.compile(r"\b[\w.+-]{2,}@[A-Za-z0-9-]{2,}(?:\.[A-Za-z0-9-]{2,})+\b")
-_HOME = re.compile(r"(?:^|[\s\"'=:(`])(/(?:home|Users)/[^/\s\"']+|/root)/")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class PlannedFile:
-    """name: in the repository. digest: blake3."""
+    """name: in the repository. blake3, sha256: of its bytes; the hub names large files by the second."""
 
     name: str
     bytes: int
-    digest: str
+    blake3: str
+    sha256: str
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class PushPlan:
-    """What would be uploaded, and from where. Every file of it was searched for secrets."""
+    """What would be uploaded, where to, and whether everybody may read it. Every file was searched for secrets."""
 
+    folder: Path
     repo: str
+    endpoint: str
+    public: bool
     files: tuple[PlannedFile, ...]
-    paths: Mapping[str, Path]
 
     @property
     def digest(self) -> str:
-        """Of repository, names and contents: a push is of exactly what was shown."""
-        return digest_json({"repo": self.repo, "files": [asdict(file) for file in self.files]})
+        """Of target, names and contents: a push is of exactly what was shown."""
+        where = {"repo": self.repo, "endpoint": self.endpoint, "public": self.public}
+        return digest_json(where | {"files": [asdict(file) for file in self.files]})
 
     @property
     def bytes(self) -> int:
         return sum(file.bytes for file in self.files)
 
 
-def plan_push(paths: Mapping[str, Path], repo: str) -> PushPlan:
-    """Read and search every file; nothing is sent. paths: by name in the repository.
+def hub_endpoint(given: str | None) -> str:
+    """Address of the hub: `given`, else $HF_ENDPOINT, else the public hub. ConfigError for what is no plain address."""
+    address = given or os.environ.get(ENDPOINT) or HUB
+    try:
+        parts = urlsplit(address)
+        port = parts.port
+    except ValueError:
+        parts, port = urlsplit(""), None
+    if parts.scheme not in ("http", "https") or not parts.hostname or parts.query or parts.fragment:
+        raise ConfigError(
+            what="the address of the hub is not of the form https://host, http://host:port or one with a path",
+            why="the token and all files would go there",
+            fix=f"correct --endpoint, or {ENDPOINT} in the environment",
+        )
+    if "@" in parts.netloc:
+        raise ConfigError(
+            what=f"the address of the hub at {parts.hostname} holds a user or a password",
+            why="addresses are written to logs and process lists; the token is taken from HF_TOKEN alone",
+            fix=f"leave everything before the @ out of --endpoint or {ENDPOINT}",
+        )
+    if parts.scheme == "http" and parts.hostname not in LOOPBACK:
+        raise ConfigError(
+            what=f"the hub at {parts.hostname} is asked over http",
+            why="the token would cross the network for everyone to read",
+            fix=f"--endpoint https://{parts.hostname}, or a tunnel: ssh -L 8080:{parts.hostname}:{port or 80} <host>",
+        )
+    host = parts.hostname if port is None else f"{parts.hostname}:{port}"
+    return f"{parts.scheme}://{host}{parts.path.rstrip('/')}"
 
-    ConfigError for what is no repository's name, DataError for a file that is absent or holds a secret, an address of a
-    person, or a path of a home folder; what was found is never repeated.
+
+def plan_push(
+    folder: Path, repo: str, *, endpoint: str, public: bool = False, machine: Collection[str] = ()
+) -> PushPlan:
+    """Read, hash and search every file of a folder; nothing is sent. machine: from `search.machine_paths`.
+
+    ConfigError for what is no repository's name, DataError for a folder without files, a link in it, a file that the
+    hub would not take, or one that holds a secret, an address of a person, or a path of this machine; what was found is
+    never repeated.
     """
     if not _REPO.fullmatch(repo):
         raise ConfigError(
             what=f"{repo!r} is no repository",
             why="a repository of the hub is owner/name",
-            fix="correct publish.repo of the track in params.yaml",
+            fix="trackyard publish push FOLDER --repo owner/name",
         )
-    redactor, files = Redactor(), []
-    for name, path in sorted(paths.items()):
-        try:
-            data = path.read_bytes()
-        except OSError as error:
-            raise DataError(
-                what=f"{name} cannot be read: {error.strerror}",
-                why="an export is published whole or not at all",
-                fix="run the stage that makes it again",
-            ) from error
-        found = secret_in(data, redactor)
-        if found is not None:
-            raise DataError(
-                what=f"{name} holds {found}",
-                why="what was uploaded once is read by others, and stays in the history of the repository",
-                fix=f"remove it from what {name} is made of, and make it again; if it is a token, revoke it",
-            )
-        files.append(PlannedFile(name=name, bytes=len(data), digest=digest_bytes(data)))
-    return PushPlan(repo=repo, files=tuple(files), paths=dict(paths))
-
-
-def secret_in(data: bytes, redactor: Redactor) -> str | None:
-    """What must not be published, in words without its value; None if nothing of the kind is there.
-
-    All printable text of at least SHORTEST characters is searched, in binary files too.
-    """
-    text = "\n".join(run.decode("ascii") for run in _PRINTABLE.findall(data))
-    if redactor.text(text) != text:
-        return "a secret"
-    if _EMAIL.search(text):
-        return "an e-mail address"
-    return "a path of a home folder" if _HOME.search(text) else None
-
-
-def push(plan: PushPlan, *, endpoint: str | None = None) -> str:
-    """Upload the files of a plan as one commit, and return its id. endpoint: of the hub, None for its own.
-
-    The repository is made if it is not there, private. EnvironmentLacking without a token, ConfigError if it is public,
-    DataError if a file is not what was planned, TrackyardError for what the hub refuses.
-    """
-    token = os.environ.get(TOKEN)
-    if not token:
-        raise EnvironmentLacking(
-            what=f"{TOKEN} is not set",
-            why="the hub accepts uploads of a person who has shown a token, and it is taken from nowhere else",
-            fix=f"export {TOKEN}=... in this shell, with a token that may write, then run the same command again",
+    names = _names(folder)
+    if not names:
+        raise DataError(
+            what=f"{folder} holds no file",
+            why="a push of nothing would leave an empty repository",
+            fix=f"trackyard publish export TRACK/NAME {folder}",
         )
-    from huggingface_hub import CommitOperationAdd, HfApi
-    from huggingface_hub.errors import HfHubHTTPError
+    _refuse_crowds(names)
+    redactor = Redactor()
+    files = tuple(_planned(folder, name, redactor, machine) for name in names)
+    return PushPlan(folder=folder, repo=repo, endpoint=endpoint, public=public, files=files)
 
-    from trackyard.acquire.hub.errors import HUB_FAILURES
 
-    operations = []
-    for file in plan.files:
-        data = plan.paths[file.name].read_bytes()
-        if digest_bytes(data) != file.digest:
-            raise DataError(
-                what=f"{file.name} has changed since it was searched for secrets",
-                why="what is published would not be what was shown",
-                fix="run the same command again, beginning with its dry run",
-            )
-        operations.append(CommitOperationAdd(path_in_repo=file.name, path_or_fileobj=data))
-    hub = HfApi(endpoint=endpoint, token=token)
+def _names(folder: Path) -> list[str]:
+    paths = sorted(folder.rglob("*"))
+    link = next((path for path in paths if path.is_symlink()), None)
+    if link is not None:
+        raise DataError(
+            what=f"{link.relative_to(folder)} is a link",
+            why="what it points to may lie outside of the folder, and change",
+            fix="put the file itself there: trackyard publish export TRACK/NAME OUT makes a folder of files",
+        )
+    return [path.relative_to(folder).as_posix() for path in paths if path.is_file()]
+
+
+def _refuse_crowds(names: Collection[str]) -> None:
+    counts: dict[str, int] = {}
+    for name in names:
+        above = name.rpartition("/")[0]
+        counts[above] = counts.get(above, 0) + 1
+    above, most = max(counts.items(), key=lambda item: item[1])
+    if most > MOST:
+        raise DataError(
+            what=f"{most:,} files in {above or 'one folder'}",
+            why=f"the hub takes {MOST:,} files in one folder",
+            fix="put them into archives or shards",
+        )
+
+
+def _planned(folder: Path, name: str, redactor: Redactor, machine: Collection[str]) -> PlannedFile:
+    path, one, other = folder / name, blake3(), hashlib.sha256()
     try:
-        hub.create_repo(plan.repo, private=True, exist_ok=True)
-        if not hub.repo_info(plan.repo).private:
-            raise ConfigError(
-                what=f"{plan.repo} is public",
-                why="exports are pushed to private repositories only; whether to publish is decided on its page",
-                fix="make it private in its settings, or name another one in publish.repo",
+        size = path.stat().st_size
+        if size > LARGEST:
+            raise DataError(
+                what=f"{name} has {size:,} bytes",
+                why=f"the hub takes {LARGEST:,} bytes in one file",
+                fix="write the weights in smaller shards, then export again",
             )
-        return str(hub.create_commit(plan.repo, operations, commit_message="Export of a finished run").oid)
-    except HUB_FAILURES as error:
-        # Words of the server and of the library may repeat the token, so they are not passed on.
-        status = f"HTTP {error.response.status_code}" if isinstance(error, HfHubHTTPError) else type(error).__name__
-        raise TrackyardError(
-            what=f"the upload to {plan.repo} failed ({status})",
-            why="nothing of it is there: a commit is whole or absent",
-            fix=f"see that the hub can be reached and that {TOKEN} may write to repositories of that owner, then run "
-            "the same command again",
-        ) from None
+        for block, before in blocks_of(path):
+            own = memoryview(block)[before:]
+            one.update(own)
+            other.update(own)
+            found = secret_in(block, redactor, machine)
+            if found is not None:
+                raise DataError(
+                    what=f"{name} holds {found}",
+                    why="what was uploaded once is read by others, and stays in the history of the repository",
+                    fix=f"remove it from what {name} is made of, and make it again; if it is a token, revoke it",
+                )
+    except OSError as error:
+        raise DataError(
+            what=f"{name} cannot be read: {error.strerror}",
+            why="an export is published whole or not at all",
+            fix=f"trackyard publish export TRACK/NAME OUT, in place of {folder}",
+        ) from error
+    return PlannedFile(name=name, bytes=size, blake3=one.hexdigest(), sha256=other.hexdigest())
