@@ -96,7 +96,10 @@ def test_the_method_follows_what_is_measured() -> None:
     alone = metric_value(rights, None, binary=True, rng=generator(0))
     assert (alone.method, alone.value) == ("wilson", 0.75)
     assert alone == metric_value(rights, ["a", "b", "c", "d"], binary=True, rng=generator(0))
-    assert metric_value(rights, ["a", "a", "c", "d"], binary=True, rng=generator(0)).method == "clustered bootstrap"
+    shared = metric_value(rights, ["a", "a", "c", "d"], binary=True, rng=generator(0))
+    drawn = clustered_mean(rights, ["a", "a", "c", "d"], rng=generator(0))
+    assert (shared.method, shared.lo, shared.hi) == ("clustered bootstrap", drawn.low, drawn.high)
+    assert (shared.lo, shared.hi) != (alone.lo, alone.hi)
     graded = metric_value([0.3, 0.9, 1.0], None, binary=False, rng=generator(0))
     assert graded.method == "bootstrap"
     assert graded.lo <= graded.value <= graded.hi

@@ -11,8 +11,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-import trackyard
-from trackyard.digest import digest_file, digest_json
+from trackyard.record.code import package_digest
 from trackyard.schema import write_document
 
 
@@ -33,8 +32,3 @@ def write_declared(
         body = {name: sections(name) for name in names}
         write_document(folder / f"{stage}.json", schema, {"results": body, "code": code, "libs": libs})
     return len(results)
-
-
-def package_digest(package: Path = Path(trackyard.__file__).parent) -> str:
-    """blake3 of every source file, by its path in the package: the same before and after a commit."""
-    return digest_json({path.relative_to(package).as_posix(): digest_file(path) for path in package.rglob("*.py")})

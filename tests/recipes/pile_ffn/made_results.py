@@ -11,10 +11,12 @@ from typing import Any
 
 from trackyard.digest import digest_file
 from trackyard.parameters import parse_parameters
+from trackyard.recipes.pile_ffn.arms.original import CELL
+from trackyard.recipes.pile_ffn.arms.original import STAGE as PRETRAINING
 from trackyard.recipes.pile_ffn.cells import Cell
 from trackyard.recipes.pile_ffn.parameters import PileFfnParameters
 from trackyard.recipes.pile_ffn.report.gathering import MEASURED, declared
-from trackyard.recipes.pile_ffn.results import Data, Header, Model, write_result
+from trackyard.recipes.pile_ffn.results import DOCUMENT, Data, Header, Model, write_result
 from trackyard.recipes.pile_ffn.study import Study
 from trackyard.record.code import CodeIdentity
 from trackyard.record.identity import RunSpec
@@ -71,6 +73,8 @@ def write_study(study: Study, change: Change | None = None) -> None:
     for stage, cells in declared(study).items():
         for name, cell in cells.items():
             write_one(study, stage, name, cell, change=change)
+    made = replace(_header(study.code.commit, study.parameters.model.id), run_id=_run(study, CELL), arm=CELL.arm)
+    write_result(study.export(CELL) / DOCUMENT, PRETRAINING, made, {"files": {}})
 
 
 def write_one(study: Study, stage: str, name: str, cell: Cell, *, change: Change | None = None, **header: Any) -> None:
@@ -116,13 +120,14 @@ def nudge(study: Study, cell: Cell) -> float:
 
 
 def run_directory(study: Study, cell: Cell) -> Path:
-    return study.runs / "pile_ffn" / "train" / _spec(study, cell).run_id
+    spec = _spec(study, cell)
+    return study.runs / "pile_ffn" / spec.stage / spec.run_id
 
 
 def _spec(study: Study, cell: Cell) -> RunSpec:
     return RunSpec(
-        track="pile_ffn", stage="train", parameters={"arm": cell.arm}, plan="p" * 12, model={"id": "tiny"},
-        snapshots={}, parent=None, code=study.code, image=None, seed=cell.seed or 0,
+        track="pile_ffn", stage="train" if cell.seed else PRETRAINING, parameters={"arm": cell.arm}, plan="p" * 12,
+        model={"id": "tiny"}, snapshots={}, parent=None, code=study.code, image=None, seed=cell.seed or 0,
     )  # fmt: skip
 
 

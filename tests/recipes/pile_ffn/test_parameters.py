@@ -10,11 +10,11 @@ import yaml
 from tests.recipes.pile_ffn.mini_parameters import ROOT, mini_parameters
 from trackyard.errors import ConfigError
 from trackyard.parameters import parse_parameters
-from trackyard.recipes.declared import package_digest
 from trackyard.recipes.pile_ffn.declared import RESULTS, SCHEMA, declare
 from trackyard.recipes.pile_ffn.parameters import SECTIONS, PileFfnParameters
 from trackyard.recipes.pile_ffn.stages import STAGES
 from trackyard.recipes.pile_ffn.study import Study
+from trackyard.record.code import package_digest
 from trackyard.schema import read_document
 
 PIPELINE = ROOT / "pipelines" / "pile_ffn" / "dvc.yaml"

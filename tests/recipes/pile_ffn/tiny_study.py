@@ -25,6 +25,7 @@ from trackyard.digest import digest_json
 from trackyard.models.nonneg_export import EXACT, ROUNDED, write_folded
 from trackyard.parameters import parse_parameters
 from trackyard.recipes.pile_ffn.arms.original import write_original
+from trackyard.recipes.pile_ffn.arms.origins import made_from_seed, origins_of, spec_of
 from trackyard.recipes.pile_ffn.cells import UNTOUCHED, Cell
 from trackyard.recipes.pile_ffn.parameters import Family, PileFfnParameters
 from trackyard.recipes.pile_ffn.results import DOCUMENT, write_result
@@ -33,6 +34,8 @@ from trackyard.recipes.pile_ffn.text.document_table import TRAIN, Entry, write_t
 from trackyard.recipes.pile_ffn.text.documents import Document, Tokenised
 from trackyard.recipes.pile_ffn.text.mini_corpus import document, training_file
 from trackyard.record.code import CodeIdentity
+from trackyard.record.lineage.document import lineage_of
+from trackyard.record.lineage.origins import Origins
 from trackyard.snapshot.token_writer import write_tokens
 
 FAMILIES: tuple[Family, ...] = get_args(Family)
@@ -65,8 +68,18 @@ def tiny_study(tmp_path: Path, family: Family = "gpt_neox", **changes: Any) -> S
     write_folded(export, random_model(family))
     for folder in (EXACT, ROUNDED):
         tokenizer().save_pretrained(export / folder)
-    write_original(study, {"pretrained": None}, run_id="tiny", inputs={}, device="cpu", wall_s=0.0)
+    write_original(
+        study, {"pretrained": None}, lineage=lineage_of(untrained(study)), inputs={}, device="cpu", wall_s=0.0
+    )
     return study
+
+
+def untrained(study: Study) -> Origins:
+    """Of the untouched export: nobody has trained it."""
+    spec = spec_of(
+        study, stage="untouched", parameters={}, model={"made": "random weights"}, snapshots={}, parent=None, seed=0
+    )  # fmt: skip
+    return origins_of(study, spec, plan=None, models=made_from_seed(study), parent=None)
 
 
 def values(family: Family = "gpt_neox", changes: Mapping[str, Any] | None = None) -> dict[str, Any]:

@@ -13,8 +13,11 @@ from safetensors.torch import load_file, save_file
 
 from tests.train import test_loop as small
 from trackyard.launch.watchdog import WatchdogParameters
+from trackyard.plan.recorded import fingerprint_of
+from trackyard.recipes.running.plan_file import keep_plan
 from trackyard.record.code import CodeIdentity
 from trackyard.record.identity import RunSpec
+from trackyard.record.lineage.origins import Origins, StartingModel
 from trackyard.record.rundir import RunDirectory
 from trackyard.record.spool import Spool
 from trackyard.train.engine import Engine
@@ -29,6 +32,7 @@ ROWS = 3
 """Of a pack."""
 WHOLE = EngineParameters(micro_batch=2)
 WEIGHTS = "model.safetensors"
+PLAN, START = "tiny-plan/1", {"start": "two layers"}
 
 
 class Numbers(small.Track):
@@ -69,18 +73,27 @@ class TinyJob:
     @property
     def spec(self) -> RunSpec:
         return RunSpec(
-            track="tiny", stage="turn", parameters={"seed": self.seed}, plan=self.plan_fingerprint, model={},
+            track="tiny", stage="turn", parameters={"seed": self.seed}, plan=self.plan_fingerprint, model=START,
             snapshots={}, parent=None, code=CodeIdentity(commit="0" * 40, dirty_digest=None), image=None,
             seed=self.seed,
         )  # fmt: skip
 
     @property
     def plan_path(self) -> Path:
-        return self.root / "plan"
+        return keep_plan(self.root, PLAN, {"steps": self.steps})
 
     @property
     def plan_fingerprint(self) -> str:
-        return "f00d"
+        return fingerprint_of(PLAN, {"steps": self.steps})
+
+    @property
+    def origins(self) -> Origins:
+        made = StartingModel(
+            id="two layers", revision=None, licence=None, named="making", directory=None, restore=AGAIN
+        )  # fmt: skip
+        return Origins(
+            root=self.root, spec=self.spec, plan=self.plan_path, snapshots={}, models={"start": made}, parent=None
+        )  # fmt: skip
 
     def build(self, settings: EngineParameters, ranks: Ranks, guard: Guard) -> Engine:
         self.built.append(settings)

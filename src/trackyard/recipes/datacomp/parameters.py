@@ -194,10 +194,10 @@ class EvaluationParameters(Parameters):
 
 
 class PublishParameters(Parameters):
-    """Where final exports are pushed; nowhere by default."""
+    """Where final exports are meant to be pushed, which the estimate of what is sent is for; nowhere by default."""
 
     repo: str | None = None
-    """owner/name; private, and the token comes from the environment."""
+    """owner/name. `trackyard publish push --repo` names it again: nothing is sent because of a parameter."""
 
 
 class DatacompParameters(Parameters):
@@ -291,7 +291,7 @@ SECTIONS: dict[str, tuple[str, ...]] = {
     "eval_vsr": _TRAIN,
     "eval_spatial": _TRAIN,
     "eval_captions": _TRAIN,
-    "compare": (*_TRAIN, "seeds", "runs", "arms", "publish"),
+    "compare": (*_TRAIN, "seeds", "runs", "arms"),
 }
 """Sections of datacomp that decide each result, which states the digest of them."""
 

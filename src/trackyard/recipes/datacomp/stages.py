@@ -15,7 +15,6 @@ from typing import Any, Literal
 from trackyard.errors import ConfigError
 from trackyard.imports import import_heavy
 from trackyard.recipes.datacomp.cells import Cell
-from trackyard.recipes.datacomp.parameters import DatacompParameters
 from trackyard.recipes.datacomp.results import PIPELINE
 from trackyard.recipes.datacomp.study import TRACK, Study
 
@@ -75,17 +74,6 @@ def run_stage(study: Study, name: str, item: str | None, *, parameter_file: Path
         function(study, say)
     else:
         function(study, about[0], say, *((parameter_file,) if stage.trains else ()))
-
-
-def trained_cell(parameters: DatacompParameters, name: str | None) -> Cell:
-    """A run at a seed, by its label. ConfigError for what is none."""
-    if name is None or name not in parameters.trained_cells:
-        raise ConfigError(
-            what="no trained run is named" if name is None else f"{name!r} is no trained run",
-            why=f"there are {', '.join(parameters.trained_cells)}",
-            fix=f"trackyard run {TRACK} push {next(iter(parameters.trained_cells))} --dry-run",
-        )
-    return parameters.trained_cells[name]
 
 
 def _one(function: Callable[..., None], study: Study, say: Say, cell: Cell) -> None:

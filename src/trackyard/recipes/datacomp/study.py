@@ -15,6 +15,7 @@ from trackyard.digest import digest_json, short
 from trackyard.recipes.datacomp.cells import Cell
 from trackyard.recipes.datacomp.parameters import DatacompParameters
 from trackyard.recipes.datacomp.results import DOCUMENT, Base, Header
+from trackyard.recipes.reporting.grouping import study_group
 from trackyard.record.code import CodeIdentity, code_identity
 from trackyard.record.image import NO_IMAGE, image_digest
 from trackyard.runner import SystemRunner
@@ -95,6 +96,11 @@ class Study:
         """Path of a result; of a stage that is about no cell without one."""
         folder = {"select": "select", "download": "images", "curate": "curated"}.get(result, result)
         return (self.artifacts / folder if cell is None else self.place(result, cell)) / DOCUMENT
+
+    @property
+    def group(self) -> str:
+        """Of all its runs, wherever they are grouped. Other seeds, and arms that are added, leave it as it is."""
+        return study_group(self.parameters.sections("train"))
 
     @cached_property
     def code(self) -> CodeIdentity:

@@ -177,8 +177,8 @@ class Share:
         }  # fmt: skip
         return learned | {
             "train/skipped": float(step.skipped is not None),
-            "train/tokens": float(tokens),
-            "train/padding": 1 - tokens / (plan.packs_per_step * plan.budget.tokens),
+            "train/step_tokens": float(tokens),
+            "train/step_padding": 1 - tokens / (plan.packs_per_step * plan.budget.tokens),
             "train/broken_rows": broken,
             **{f"train/learning_rate/{name}": rate for name, rate in step.rates.items()},
         }

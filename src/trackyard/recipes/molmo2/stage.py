@@ -5,7 +5,6 @@ Source: design sections 4 to 6; molmo2 spec sections 2 and 13 to 15.
 
 from __future__ import annotations
 
-import json
 import shutil
 import time
 from collections.abc import Callable
@@ -14,9 +13,11 @@ from typing import Any
 
 from trackyard.durable import atomic_directory, sweep, write_atomic
 from trackyard.models.molmo2 import load_molmo2
-from trackyard.publish.card import CardFacts, model_card
+from trackyard.publish.card import CARD, CardFacts, TrainedOn, model_card
+from trackyard.recipes.molmo2.card import card_facts, row_shares
 from trackyard.recipes.molmo2.division import check_division
-from trackyard.recipes.molmo2.parameters import STAGES, Molmo2Parameters, StageName
+from trackyard.recipes.molmo2.outcome import record_outcome, stage_metrics
+from trackyard.recipes.molmo2.parameters import Molmo2Parameters, StageName
 from trackyard.recipes.molmo2.prepare import Prepared, preflight, prepare, verify_snapshot
 from trackyard.recipes.molmo2.scoring import Validation, validate
 from trackyard.recipes.molmo2.start import export_directory
@@ -25,16 +26,15 @@ from trackyard.recipes.running.one_rank import Say
 from trackyard.recipes.running.stage import Stage, run_training
 from trackyard.recipes.running.training import FINAL
 from trackyard.record.curve import Curve, read_curve
-from trackyard.record.lineage import require_file, write_lineage
+from trackyard.record.lineage.datasets import source_words
+from trackyard.record.lineage.document import names_in, read_lineage, write_lineage
+from trackyard.record.metrics_file import FILE, write_metrics
 from trackyard.record.rundir import RunDirectory
-from trackyard.record.spool import Spool
 from trackyard.schema import read_document, write_document
 
 RESULT_SCHEMA = "trackyard-result/1"
 VALIDATION_SCHEMA = "trackyard-validation/1"
 WORKER = "trackyard.recipes.molmo2.worker"
-WEIGHTS = f"{FINAL}/model.safetensors"
-"""The trained weights, in a run directory."""
 
 
 def run_stage(parameters: Molmo2Parameters, stage: StageName, root: Path, *, parameter_file: Path, say: Say) -> bool:
@@ -52,7 +52,7 @@ def run_stage(parameters: Molmo2Parameters, stage: StageName, root: Path, *, par
         prepare=lambda: Molmo2Job(prepare(parameters, stage, root)),
         worker=(WORKER, [str(parameter_file), stage]),
         work=lambda job, directory, train: _finish_run(job.prepared, directory, train, say),
-        put_out=lambda job, directory: _put_out(job.prepared, directory),
+        put_out=_put_out,
     )
     return run_training(described, say=say)
 
@@ -87,7 +87,7 @@ def _finish_run(prepared: Prepared, directory: RunDirectory, train: Callable[[],
     )
     curve = read_curve(directory.spool, prepared.plan.steps)
     result = _result(prepared, before, after, curve, time.monotonic() - started)
-    _record_outcome(prepared, directory, result)
+    record_outcome(prepared, directory, result, card=model_card(_card(prepared, result)))
     write_document(directory.result, RESULT_SCHEMA, result)
 
 
@@ -118,110 +118,37 @@ def _result(prepared: Prepared, before: Validation, after: Validation, curve: Cu
 
 
 def _card(prepared: Prepared, result: dict[str, Any]) -> CardFacts:
-    spec, validation = prepared.spec, result["validation"]
-    shares = dict.fromkeys(prepared.datasets, 0.0)
-    for entry in prepared.plan.summary["entries"]:
-        shares[entry["dataset"]] = shares.get(entry["dataset"], 0.0) + entry["row_share"]
-    metrics = [("validation loss", f"{validation['start']['loss']:.3f}", f"{validation['trained']['loss']:.3f}")]
-    metrics += [
-        (
-            f"{metric} ({validation['trained']['scores'][metric]['examples']} examples)",
-            f"{validation['start']['scores'][metric]['value']:.1%}",
-            f"{validation['trained']['scores'][metric]['value']:.1%}",
-        )
-        for metric in validation["trained"]["scores"]
-    ]
-    return CardFacts(
-        title=f"Molmo2 {prepared.parameters.model.preset}, {spec.stage}",
-        track=spec.track,
-        stage=spec.stage,
-        run_id=spec.run_id,
-        plan_fingerprint=spec.plan,
-        commit=spec.code.commit,
-        dirty_digest=spec.code.dirty_digest,
-        parent_run=spec.parent,
-        datasets={
-            name: {
-                "licence": dataset.manifest.licence,
-                "fingerprint": dataset.manifest.fingerprint,
-                "share": shares[name],
-            }
+    """As it can be said here; `trackyard publish` says more."""
+    shares = row_shares(prepared.plan.summary)
+    return card_facts(
+        prepared.spec,
+        result,
+        data=tuple(
+            TrainedOn(
+                name=name,
+                licence=dataset.manifest.licence,
+                source=source_words(dataset.manifest.source),
+                fingerprint=dataset.manifest.fingerprint,
+                share=shares.get(name, 0.0),
+            )
             for name, dataset in prepared.datasets.items()
-        },
-        metrics=metrics,
-        steps=result["steps"],
-        tokens=result["tokens"],
+        ),
+        bases=(),
     )
 
 
-def _record_outcome(prepared: Prepared, directory: RunDirectory, result: dict[str, Any]) -> None:
-    """Scores, datasets and status into a spool of their own attempt."""
-    values = {}
-    for moment, step in (("start", 0), ("trained", prepared.plan.steps)):
-        validation = result["validation"][moment]
-        values[step] = {"validation/loss": validation["loss"]} | {
-            f"validation/{metric}": score["value"] for metric, score in validation["scores"].items()
-        }
-    with Spool(directory.spool, directory.new_attempt()) as spool:
-        for step, metrics in values.items():
-            spool.metrics(metrics, step)
-        for name, dataset in prepared.datasets.items():
-            spool.dataset(name, dataset.manifest.fingerprint, str(prepared.parameters.snapshot / name), "training")
-        spool.artifact("validation-trained.json")
-        spool.status("finished")
-
-
-def _put_out(prepared: Prepared, directory: RunDirectory) -> None:
+def _put_out(job: Molmo2Job, directory: RunDirectory) -> None:
     """Copy the result to where DVC expects the stage's outputs; the run directory keeps the originals."""
-    if not directory.lineage.exists():  # a kill may have come between result.json and this
-        _write_lineage(prepared, directory.path, ["result.json", WEIGHTS])
+    prepared = job.prepared
     result = read_document(directory.result, RESULT_SCHEMA, fix=f"rm {directory.result} and run the stage again")
-    again = f"rm -r {directory.path / FINAL} {directory.result} {directory.lineage}"
-    require_file(directory.path, WEIGHTS, fix=f"{again}   (the stage then makes them anew from its last checkpoint)")
     export = export_directory(prepared.root, prepared.stage)
     sweep(export.parent)
     if export.exists():
         shutil.rmtree(export)
     with atomic_directory(export) as partial:
         shutil.copytree(directory.path / FINAL, partial, dirs_exist_ok=True)
-        write_atomic(partial / "README.md", model_card(_card(prepared, result)))
-        made = sorted(path.relative_to(partial).as_posix() for path in partial.rglob("*") if path.is_file())
-        _write_lineage(prepared, partial, made)
+        write_atomic(partial / CARD, model_card(_card(prepared, result)))
+        write_lineage(partial, read_lineage(directory.path), files=names_in(partial))
     curve = "".join(f"{step},{loss:.6g}\n" for step, loss in result["curve"])
-    write_atomic(export.parent / "metrics.json", json.dumps(_metrics(result), indent=2) + "\n")
+    write_metrics(export.parent / FILE, {prepared.stage: stage_metrics(result)})
     write_atomic(export.parent / "curves.csv", "step,loss\n" + curve)
-
-
-def _write_lineage(prepared: Prepared, directory: Path, files: list[str]) -> None:
-    before = STAGES.index(prepared.stage) - 1
-    write_lineage(
-        directory,
-        spec=prepared.spec,
-        plan=prepared.plan.directory,
-        snapshots={name: dataset.directory for name, dataset in prepared.datasets.items()},
-        parent=export_directory(prepared.root, STAGES[before]) if before >= 0 else None,
-        files=files,
-    )
-
-
-def _metrics(result: dict[str, Any]) -> dict[str, Any]:
-    """metrics.json: one schema for all tracks; numbers only, flat enough for `dvc metrics diff`."""
-    moments = result["validation"]
-    return {
-        "steps": result["steps"],
-        "tokens": result["tokens"],
-        "padding": round(result["padding"], 6),
-        "skipped_steps": result["skipped_steps"],
-        "loss": result["loss"],
-        "validation": {
-            "loss": {moment: moments[moment]["loss"] for moment in moments},
-            **{
-                metric: {
-                    **{moment: moments[moment]["scores"][metric]["value"] for moment in moments},
-                    "chance": moments["trained"]["scores"][metric]["chance"],
-                    "examples": moments["trained"]["scores"][metric]["examples"],
-                }
-                for metric in moments["trained"]["scores"]
-            },
-        },
-    }

@@ -22,7 +22,7 @@ from trackyard.feed.tokens import TokenTable, extend_tokenizer, train_tokenizer
 from trackyard.models.molmo2 import check_fits, load_molmo2, random_model
 from trackyard.models.presets import PRESETS
 from trackyard.recipes.molmo2.parameters import STAGES, Molmo2Parameters, StageName
-from trackyard.record.lineage import require_file
+from trackyard.record.lineage.document import require_file
 from trackyard.row import Row
 from trackyard.snapshot.reader import SnapshotDataset
 
@@ -76,7 +76,7 @@ def _from_export(parameters: Molmo2Parameters, stage: StageName, root: Path) -> 
         build=lambda: _checked(
             load_molmo2(directory, max_positions=parameters.stage(stage).max_tokens), tokens, parameters
         ),
-        identity={"start": before, "weights": lineage.files[weights.name], "tokenizer": tokens.fingerprint},
+        identity={"start": before, "weights": (lineage.files or {})[weights.name], "tokenizer": tokens.fingerprint},
         parent_run=lineage.run_id,
     )
 

@@ -6,7 +6,7 @@ Source: molmo2 spec sections 2, 12 and 13.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import partial
+from functools import cached_property, partial
 from pathlib import Path
 
 import torch
@@ -19,10 +19,13 @@ from trackyard.models.context import ContextGroup
 from trackyard.models.molmo2 import component_of
 from trackyard.publish.export import write_export
 from trackyard.recipes.molmo2.forward import forward
+from trackyard.recipes.molmo2.origins import origins_of
+from trackyard.recipes.molmo2.outcome import tell_data
 from trackyard.recipes.molmo2.parameters import StageParameters
 from trackyard.recipes.molmo2.prepare import Prepared
 from trackyard.recipes.molmo2.share import Share
 from trackyard.record.identity import RunSpec
+from trackyard.record.lineage.origins import Origins
 from trackyard.record.rundir import RunDirectory
 from trackyard.record.spool import Spool
 from trackyard.train.engine import Engine
@@ -53,6 +56,10 @@ class Molmo2Job:
     @property
     def plan_fingerprint(self) -> str:
         return self.prepared.plan.fingerprint
+
+    @cached_property
+    def origins(self) -> Origins:
+        return origins_of(self.prepared)
 
     @property
     def steps(self) -> int:
@@ -108,6 +115,8 @@ class Molmo2Job:
     ) -> Share:
         """The packs of this rank, decoded ahead."""
         prepared = self.prepared
+        if spool is not None:
+            tell_data(prepared, spool)
         feed = PlanFeed(
             prepared.plan,
             prepared.datasets,

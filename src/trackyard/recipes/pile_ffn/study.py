@@ -15,6 +15,7 @@ from trackyard.digest import digest_json
 from trackyard.recipes.pile_ffn.cells import Arm, Cell
 from trackyard.recipes.pile_ffn.parameters import PileFfnParameters
 from trackyard.recipes.pile_ffn.results import DOCUMENT, Data, Header, Model
+from trackyard.recipes.reporting.grouping import study_group
 from trackyard.record.code import CodeIdentity, code_identity
 from trackyard.record.image import NO_IMAGE, image_digest
 from trackyard.runner import SystemRunner
@@ -67,6 +68,13 @@ class Study:
     def draws(self, cell: Cell) -> int:
         """Seed of what is drawn for a cell; the first one for untouched weights."""
         return self.parameters.seeds[0] if cell.seed is None else cell.seed
+
+    @property
+    def group(self) -> str:
+        """Of all its runs, wherever they are grouped. Other seeds, and arms that are added, leave it as it is."""
+        decided_by = self.parameters.sections("train")
+        del decided_by["seeds"], decided_by["training"]["learning_rates"]
+        return study_group(decided_by)
 
     @cached_property
     def code(self) -> CodeIdentity:

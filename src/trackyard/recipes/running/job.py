@@ -12,6 +12,7 @@ import torch
 
 from trackyard.launch.watchdog import WatchdogParameters
 from trackyard.record.identity import RunSpec
+from trackyard.record.lineage.origins import Origins
 from trackyard.record.rundir import RunDirectory
 from trackyard.record.spool import Spool
 from trackyard.train.engine import Engine
@@ -40,6 +41,11 @@ class Job(Protocol):
 
     @property
     def plan_fingerprint(self) -> str: ...
+
+    @property
+    def origins(self) -> Origins:
+        """What the run is made from, for its lineage.json. Asked on rank 0 only: it may have to hash a model."""
+        ...
 
     @property
     def steps(self) -> int: ...

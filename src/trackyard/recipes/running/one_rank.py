@@ -23,6 +23,7 @@ from trackyard.launch.watchdog import Watchdog, stacks_file
 from trackyard.recipes.running.job import Job
 from trackyard.recipes.running.training import train
 from trackyard.record.rundir import Attempt, RunDirectory, open_or_create
+from trackyard.redact import RedactingFormatter, redact_terminal
 from trackyard.train.ranks import rank
 
 Say = Callable[[str], None]
@@ -54,6 +55,7 @@ def run_rank(prepare: Callable[[], Job], attempt: int, run_id: str) -> int:
     prepare: comes to the same job as the parent. attempt: its number. Returns the exit code of the project.
     """
     disable_progress_bar()
+    redact_terminal()
     try:
         with stop_flag() as stopped:
             _join(prepare, attempt, run_id, stopped, _print)
@@ -117,8 +119,8 @@ class logging_to:
     def __enter__(self) -> None:
         logging.getLogger("trackyard").setLevel(logging.INFO)
         file, terminal = logging.FileHandler(self._path), logging.StreamHandler()
-        file.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
-        terminal.setFormatter(logging.Formatter("warning: %(message)s"))
+        file.setFormatter(RedactingFormatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
+        terminal.setFormatter(RedactingFormatter("warning: %(message)s"))
         terminal.setLevel(logging.WARNING)
         self._handlers = (file, terminal)
         for handler in self._handlers:

@@ -9,17 +9,13 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from trackyard.digest import digest_json, short
+from trackyard.digest import short
 from trackyard.errors import IdentityError
+from trackyard.plan.plan import DOCUMENT
+from trackyard.plan.recorded import fingerprint_of
 from trackyard.schema import read_document, write_document
 
 PLANS = Path("artifacts") / "plans"
-DOCUMENT = "plan.json"
-
-
-def fingerprint_of(schema: str, plan: Mapping[str, Any]) -> str:
-    """blake3 of a plan with the name of its schema."""
-    return digest_json({"schema": schema, **plan})
 
 
 def plan_directory(root: Path, fingerprint: str) -> Path:

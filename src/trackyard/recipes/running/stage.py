@@ -23,6 +23,7 @@ from trackyard.launch.processes import run_processes
 from trackyard.launch.signals import cause, deadline, stop_error, stop_flag, stopping_at
 from trackyard.recipes.running.ends import nothing_done, stopped, without_final
 from trackyard.recipes.running.job import Job
+from trackyard.recipes.running.made import record_beginning, record_made
 from trackyard.recipes.running.one_rank import Say, follow, logging_to, train_share
 from trackyard.recipes.running.training import FINAL
 from trackyard.record.rundir import Attempt, RunDirectory, open_or_create
@@ -113,7 +114,9 @@ def _run(stage: Stage[J], train: Train, say: Say) -> None:
         say(f"run       {job.spec.run_id} in {directory.path.relative_to(job.root)}")
         if not directory.result.exists():
             directory.link_plan(job.plan_path, job.plan_fingerprint)
+            record_beginning(job, directory)
             stage.work(job, directory, train_once)
+        record_made(job, directory)
         stage.put_out(job, directory)
 
 

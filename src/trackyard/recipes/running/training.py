@@ -7,7 +7,9 @@ from __future__ import annotations
 
 import contextlib
 import gc
-from collections.abc import Callable, Iterator
+import getpass
+import os
+from collections.abc import Callable, Iterator, Mapping
 
 import torch
 from safetensors import SafetensorError
@@ -21,8 +23,9 @@ from trackyard.record.spool import Spool
 from trackyard.train.engine import Engine
 from trackyard.train.guard import Guard
 from trackyard.train.loop import Course, Loop, WentBack
+from trackyard.train.machine_usage import MachineUsage, used_gpus
 from trackyard.train.parameters import EngineParameters
-from trackyard.train.ranks import Ranks, join_ranks, rank
+from trackyard.train.ranks import Ranks, join_ranks, local_world_size, rank
 
 FINAL = "final"
 """Folder of the run directory that holds the trained model; it exists only when training is over."""
@@ -45,11 +48,24 @@ def train(
     ranks = join_ranks(given.threads, context=given.context_degree)
     engine: Engine | None = None
     with _spool(directory, attempt) as spool:
+        machine: Callable[[], Mapping[str, float]] = dict
+        if spool is not None:
+            spool.machine(ranks.world, _device_name(), attempt.host)
+            spool.tag("mlflow.user", _user())
+            machine = MachineUsage(used_gpus(local_world_size())).metrics
         while engine is None:
             settings = fitted(given, directory.path)
             try:
                 engine = _train(
-                    job, directory, ranks, settings, spool, should_stop=should_stop, progress=progress, say=say
+                    job,
+                    directory,
+                    ranks,
+                    settings,
+                    spool,
+                    machine,
+                    should_stop=should_stop,
+                    progress=progress,
+                    say=say,
                 )
             except WentBack:
                 # Built anew from the checkpoint that the rollback names, once the old engine is gone.
@@ -57,6 +73,8 @@ def train(
             except torch.OutOfMemoryError as error:
                 fit_smaller(given, settings, directory.path, error)
                 _let_go(ranks, error)
+        if spool is not None:
+            spool.machine_done()
     weights = engine.weights()
     if ranks.rank == 0 and not (directory.path / FINAL).exists():
         _write_final(job, directory, weights)
@@ -69,6 +87,7 @@ def _train(
     ranks: Ranks,
     settings: EngineParameters,
     spool: Spool | None,
+    machine: Callable[[], Mapping[str, float]],
     *,
     should_stop: Callable[[], bool],
     progress: Callable[[int], None],
@@ -88,7 +107,7 @@ def _train(
         guard=job.guard,
         again=job.again,
     )
-    Loop(engine, guard, track, course).run(should_stop=should_stop, progress=progress, say=say)
+    Loop(engine, guard, track, course, machine=machine).run(should_stop=should_stop, progress=progress, say=say)
     return engine
 
 
@@ -108,6 +127,20 @@ def _let_go(ranks: Ranks, error: torch.OutOfMemoryError) -> None:
 def _device() -> torch.device:
     """Where DeepSpeed puts the model of this rank."""
     return torch.device("cuda", torch.cuda.current_device()) if torch.cuda.is_available() else torch.device("cpu")
+
+
+def _user() -> str:
+    """Whose run it is. An image may know no name of its user."""
+    try:
+        return getpass.getuser()
+    except KeyError:
+        return f"uid {os.getuid()}"
+
+
+def _device_name() -> str:
+    """What the ranks train on, as its driver or the system names it."""
+    device = _device()
+    return torch.cuda.get_device_name(device) if device.type == "cuda" else "CPU"
 
 
 def _write_final(job: Job, directory: RunDirectory, weights: dict[str, torch.Tensor]) -> None:

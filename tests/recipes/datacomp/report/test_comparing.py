@@ -17,6 +17,7 @@ from trackyard.recipes.datacomp.report.claims import MarginMissed
 from trackyard.recipes.datacomp.report.comparing import REPORT, STAGE, SUMMARY, compare
 from trackyard.recipes.datacomp.results import read_result
 from trackyard.recipes.datacomp.study import Study
+from trackyard.record.metrics_file import read_metrics
 
 SECRET = "hf_" + "CaNaRy" * 6
 PERSON = "someone.private@example.org"
@@ -32,7 +33,12 @@ class Done:
                 body["origin"]["kind"] = f"files https://someone:{SECRET}@example.org/a?token={SECRET}"
 
         write_study(self.study, leaking)
-        compare(self.study, self.said.append)
+        # Not before: with the token in the environment nothing that holds it is written.
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setenv("HF_TOKEN", SECRET)
+            patch.setenv("EMAIL", PERSON)
+            patch.setenv("HOME", "/home/someone-private")
+            compare(self.study, self.said.append)
 
     @property
     def files(self) -> list[Path]:
@@ -42,11 +48,7 @@ class Done:
 
 @pytest.fixture(scope="module")
 def done(tmp_path_factory: pytest.TempPathFactory) -> Done:
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("HF_TOKEN", SECRET)
-        patch.setenv("EMAIL", PERSON)
-        patch.setenv("HOME", "/home/someone-private")
-        return Done(tmp_path_factory.mktemp("study"))
+    return Done(tmp_path_factory.mktemp("study"))
 
 
 def test_the_summary_has_the_keys_of_the_specification(done: Done) -> None:
@@ -59,6 +61,16 @@ def test_the_summary_has_the_keys_of_the_specification(done: Done) -> None:
     assert len(found.body["table"]) == 2 * 7
     assert all(margin["reached"] for margin in found.body["verdict"]["margins"])
     assert len(found.header.inputs) == found.body["examined"]["results"]
+
+
+def test_numbers_for_dvc_and_mlflow(done: Done) -> None:
+    results, cells = done.study.artifacts / "results", done.study.parameters.trained_cells
+    assert set(read_metrics(results / "metrics.json")) == {"study", *done.study.parameters.evaluated}
+    assert {path.stem for path in (results / "curves").iterdir()} == set(cells)
+    (run,) = (done.study.runs / "datacomp" / "study").iterdir()
+    assert {path.name for path in (run / "results").iterdir()} == {
+        SUMMARY, REPORT, "metrics.json", "accuracy.png", "training.png",
+    }  # fmt: skip
 
 
 def test_what_a_person_sees(done: Done) -> None:
@@ -84,7 +96,7 @@ def test_the_report_shows_its_figures_and_they_show_something(done: Done) -> Non
 
 
 def test_no_secret_no_person_and_no_home_is_in_any_file(done: Done) -> None:
-    assert len(done.files) == 2 + 4 + 4
+    assert len(done.files) == 2 + 4 + 4 + 1 + len(done.study.parameters.trained_cells)
     words = (SECRET, PERSON, "/home/someone-private", "someone:", str(Path.home()) + "/", str(done.study.root))
     for path in done.files:
         data = path.read_bytes()

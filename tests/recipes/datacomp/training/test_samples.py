@@ -10,9 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from trackyard.errors import DataError, IdentityError
+from trackyard.plan.plan import DOCUMENT
 from trackyard.recipes.datacomp.training.lengths import Lengths
 from trackyard.recipes.datacomp.training.samples import Draws, plan_samples
-from trackyard.recipes.running.plan_file import DOCUMENT
 
 
 def lengths(tokens: list[int]) -> Lengths:

@@ -21,7 +21,11 @@ from trackyard.recipes.datacomp.cells import Cell
 from trackyard.recipes.datacomp.results import read_result
 from trackyard.recipes.datacomp.study import Study
 from trackyard.recipes.datacomp.training.jobs import world_job
+from trackyard.recipes.datacomp.training.telling import run_metrics
 from trackyard.recipes.datacomp.training.training import train
+from trackyard.recipes.reporting.grouping import arm_tags
+from trackyard.record.facts import events
+from trackyard.record.spool import read_spool
 
 WORLD, SOFT = Cell(name="world", seed=42), Cell(name="soft_prompt", seed=42)
 STEPS = 12
@@ -80,6 +84,26 @@ def test_the_result_counts_what_was_trained_and_on_what(trained: Study) -> None:
     assert [row["step"] for row in body["history"]] == list(range(1, STEPS + 1))
     with (trained.place("train", WORLD) / "history.csv").open() as file:
         assert len(list(csv.DictReader(file))) == STEPS
+
+
+def test_what_a_run_tells_of_itself(trained: Study) -> None:
+    body, spec = read_result(trained.document("train", SOFT), "train").body, world_job(trained, SOFT).spec
+    spools = sorted((trained.runs / "datacomp" / "train" / spec.run_id / "spool").glob("*.jsonl"))
+    told = {path.name: read_spool(path) for path in spools}
+    first = {spools[0].name: told[spools[0].name]}
+    # The place of the run and its data are known while it trains, and what it came to when it is over.
+    tags = {key: value for event in events(first, "tag") for key, value in event["values"].items()}
+    assert tags.pop("mlflow.user")
+    assert tags == arm_tags(trained.group, "soft_prompt", 42)
+    data = {event["name"]: (event["digest"], event["context"]) for event in events(first, "dataset")}
+    assert data == {name: (digest, "training") for name, digest in spec.snapshots.items()}
+    last_values = {key: value for event in events(told, "metrics") for key, value in event["values"].items()}
+    found = run_metrics(body)
+    assert {name: last_values[name] for name in found} == found
+    assert found["train/supervised_tokens"] == body["supervised_tokens"]
+    assert [(event["name"], event["path"]) for event in events(told, "model")] == [
+        ("theworld-soft-prompt", "artifacts/datacomp/export/soft_prompt/42")
+    ]
 
 
 def test_the_first_update_has_a_rate_and_the_last_one_too(trained: Study) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,6 +24,7 @@ from trackyard.recipes.nine.sweeping.asked import Asked
 from trackyard.recipes.nine.sweeping.latency import SCHEMA, SUMMARY
 from trackyard.recipes.nine.sweeping.opening import open_sweep
 from trackyard.record.code import CodeIdentity
+from trackyard.record.metrics_file import read_metrics
 from trackyard.sealed import write_sealed
 
 QUESTIONS = 12
@@ -89,7 +89,9 @@ def write_measured(study: Study, asked: dict[str, Asked]) -> None:
             write_sealed(study.place("latency", key, task.name) / SUMMARY, SCHEMA, body)
     timed = {"timed": 32, "different": 0, "ending": "natural", "circumstances": [ALONE.to_json()], "busy": []}
     header = study.header("sweep", inputs={}, device="cpu", wall_s=1.0)
-    for stage, found in (("sweep", {"model": "tiny"}), ("accuracy", {"answers": 1}), ("latency", timed)):
+    listed = {"examined": 1, "tasks": {name: {"asked": QUESTIONS, "digest": of.digest} for name, of in asked.items()}}
+    bodies = {"data": listed, "sweep": {"model": "tiny"}, "accuracy": {"answers": 1}, "latency": timed}
+    for stage, found in bodies.items():
         write_result(study.document(stage), stage, header, found)
 
 
@@ -122,7 +124,8 @@ def test_the_stage_puts_out_everything(study: Study) -> None:
     assert any(line.startswith("MMMU") and "0.833" in line for line in said)
     body = read_result(results / "result.json", "compare").body
     assert body["recorded"]["configurations"] == 2
-    assert list(json.loads((results / "metrics.json").read_text())) == ["mmmu", "okvqa"]
+    metrics = read_metrics(results / "metrics.json")["sweep"]
+    assert {name.split("/")[1] for name in metrics if name.startswith("eval/")} == {"mmmu", "okvqa"}
     for name in ("report.md", "points.csv", "figures/all-total.png", "figures/mmmu.svg", "pages/all.html",
                  "pages/plotly.min.js", "tables/okvqa.md", "frontiers/okvqa-decode.json"):  # fmt: skip
         assert (results / name).is_file(), name

@@ -15,7 +15,8 @@ from trackyard.recipes.nine.report.recording import KEY_TAG, record_sweep
 from trackyard.record.code import CodeIdentity
 from trackyard.record.rundir import all_runs, open_existing
 from trackyard.record.spool import read_spool
-from trackyard.record.sync import sync_all
+from trackyard.record.tracking.server import DatasetFact
+from trackyard.record.tracking.sync import sync_all
 
 KEYS = SWEEP.keys[:3]
 
@@ -31,6 +32,9 @@ def record(root: Path, found: list[Measurement]) -> tuple[str, int]:
     return record_sweep(
         gathered, findings(gathered, by_dataset, Pairs(gathered, resamples=100)), results, ["report.md", "large.svg"],
         runs=root / "runs", code=CodeIdentity(commit="c" * 40, dirty_digest=None), image=None, seed=0,
+        datasets=[
+            DatasetFact(name=task.name, digest="d" * 64, source="questions", context="evaluation") for task in TASKS[:2]
+        ],
     )  # fmt: skip
 
 
@@ -79,6 +83,9 @@ def test_mlflow_has_keys_knobs_numbers_and_files(tmp_path: Path) -> None:
         assert run.data.metrics[f"eval/{each.dataset}/vqa"] == each.metric["vqa"].value
         assert run.data.metrics[f"latency/{each.dataset}/total_p50_ms"] == each.times.parts["total"].p50
         assert run.info.status == "FINISHED"
+        names = {item.dataset.name for item in run.inputs.dataset_inputs}
+        assert names == {task.name for task in TASKS[:2]}
     (sweep,) = [run for run in found if KEY_TAG not in run.data.tags]
+    assert sweep.data.tags["trackyard.metrics"] == "results/metrics.json"
     assert [item.path for item in client.list_artifacts(sweep.info.run_id, "results")] == ["results/report.md"]
     assert open_existing(tmp_path / "runs" / "nine" / "sweep" / whole).spec.parent is None

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import json
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,10 +13,11 @@ from trackyard.evaluate.completeness import Tally
 from trackyard.recipes.nine.report.findings import CutAnswers, findings, require_uncapped, warnings
 from trackyard.recipes.nine.report.frontiers import frontiers
 from trackyard.recipes.nine.report.gathering import Gathered, put_together
-from trackyard.recipes.nine.report.metrics import configuration_metrics, write_metrics
+from trackyard.recipes.nine.report.metrics import configuration_metrics, sweep_metrics, write_numbers
 from trackyard.recipes.nine.report.pairs import Pairs
 from trackyard.recipes.nine.report.tables import write_tables
 from trackyard.recipes.nine.report.writing import SPOKEN, report, spoken
+from trackyard.record.metrics_file import read_metrics
 
 
 def text_of(gathered: Gathered) -> tuple[str, list[str]]:
@@ -50,10 +50,16 @@ def test_a_row_per_configuration_by_latency(tmp_path: Path) -> None:
 def test_metrics_are_numbers_by_name(tmp_path: Path) -> None:
     gathered = made_gathered()
     found = frontiers(gathered)
-    write_metrics(gathered, found, findings(gathered, found, Pairs(gathered, resamples=100)), tmp_path)
-    body = json.loads((tmp_path / "metrics.json").read_text())
-    assert list(body) == [task.name for task in TASKS]
-    assert all(isinstance(value, int | float) for values in body.values() for value in values.values())
+    listed = findings(gathered, found, Pairs(gathered, resamples=100))
+    write_numbers(gathered, found, listed, tmp_path)
+    metrics = read_metrics(tmp_path / "metrics.json")
+    assert metrics == {"sweep": sweep_metrics(listed)}
+    assert {name.split("/")[1] for name in metrics["sweep"] if name.startswith("eval/")} == {
+        task.name for task in TASKS
+    }
+    best = listed[0].best
+    assert metrics["sweep"][f"eval/{best.dataset}/{listed[0].task.metric}"] == best.metric[listed[0].task.metric].value
+    assert metrics["sweep"][f"latency/{best.dataset}/best_ms"] == best.times.parts["total"].p50
     assert len(list(csv.DictReader((tmp_path / "points.csv").open()))) == len(KEYS) * len(TASKS)
     values = configuration_metrics(gathered, SWEEP.keys[0])
     result = gathered.results["mmmu"][SWEEP.keys[0]]

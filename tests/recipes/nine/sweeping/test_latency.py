@@ -99,6 +99,17 @@ def test_summaries_are_of_what_counts(timed: Study) -> None:
             assert whole[0] <= body["parts"]["total"]["p50"] <= whole[-1]
 
 
+def test_a_timed_question_without_its_scored_answer_is_refused(scored: Study, tmp_path: Path) -> None:
+    study = copied(scored, tmp_path)
+    key, name = open_sweep(study).keys[0], next(iter(TASKS))
+    path = study.place("accuracy", key, name) / SAMPLES
+    lost = read_result(study.document("sweep"), "sweep").body["latency"][name][0]
+    kept = [line for line in path.read_text().splitlines(keepends=True) if json.loads(line)["id"] != lost]
+    path.write_text("".join(kept))
+    with pytest.raises(DataError, match=f"lacks 1 of the answers that are timed, {lost} first"):
+        latency(study, None, silent)
+
+
 def test_a_second_run_times_nothing(timed: Study, tmp_path: Path) -> None:
     study, told = copied(timed, tmp_path), Told()
     before = {path: path.read_bytes() for path in (study.store / "latency").rglob("*.json*")}

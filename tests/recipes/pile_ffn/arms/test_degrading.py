@@ -85,7 +85,7 @@ def test_an_export_of_other_weights_is_refused(tmp_path: Path, monkeypatch: pyte
     matched_to(study, "mlp_both", 0.2)
     cell = Cell(arm="degraded_mlp_both", seed=42)
 
-    def wrong(target: Path, _model: object, _tokenizer: object) -> None:
+    def wrong(target: Path, _model: object, _tokenizer: object, *, lineage: object) -> None:
         put_out(study.export(BASELINE), target)
 
     monkeypatch.setattr("trackyard.recipes.pile_ffn.arms.degrading.put_out_model", wrong)

@@ -117,11 +117,11 @@ def test_what_is_recorded(study: Study) -> None:
         "train/loss": 2.0,
         "train/gradient_norm": 0.5,
         "train/skipped": 0.0,
-        "train/tokens": 4.0 * WINDOW,
+        "train/step_tokens": 4.0 * WINDOW,
         "train/learning_rate/others": 1e-3,
     }
     assert spool.steps[2].keys() == {
-        "train/skipped", "train/tokens", "train/learning_rate/others", "usage/tokens_per_second"
+        "train/skipped", "train/step_tokens", "train/learning_rate/others", "usage/tokens_per_second"
     }  # fmt: skip
     cost = of.cost(of.share(0))
     assert (cost.tokens, cost.useful_tokens, cost.rows) == (4 * WINDOW, 4 * WINDOW, {"train-00": 4})

@@ -20,6 +20,7 @@ from trackyard.recipes.pile_ffn.measures.exports import load_exact
 from trackyard.recipes.pile_ffn.parameters import Family, ModelParameters
 from trackyard.recipes.pile_ffn.results import read_result
 from trackyard.recipes.pile_ffn.study import Study
+from trackyard.recipes.pile_ffn.text.source_manifest import MODEL, SourceFile, SourceManifest
 from trackyard.recipes.pile_ffn.text.token_sets import load_tokenizer
 
 PARAMETERS = Path("params.yaml")
@@ -30,6 +31,16 @@ def run(study: Study) -> dict[str, Any]:
     shutil.rmtree(study.export(CELL))
     untouched(study, lambda _: None, PARAMETERS)
     return dict(read_result(study.export(CELL) / "result.json", "untouched").body)
+
+
+def written(study: Study) -> None:
+    """The manifest of what was fetched."""
+    files = sorted((study.source / "model").iterdir())
+    SourceManifest(
+        text={"kind": "mini"},
+        model={"id": "x", "revision": "a" * 40},
+        files=tuple(SourceFile.of(study.source, path, MODEL) for path in files),
+    ).write(study.source)
 
 
 @pytest.mark.parametrize("family", FAMILIES)
@@ -58,6 +69,7 @@ def test_a_published_model_is_exported_as_it_is(tmp_path: Path) -> None:
     study = tiny_study(tmp_path, **PUBLISHED)
     published = random_model("gpt_neox", seed=7)
     published.half().save_pretrained(study.source / "model")
+    written(study)
     body = run(study)
     assert body["pretrained"] is None
     found = load_exact(study, CELL)

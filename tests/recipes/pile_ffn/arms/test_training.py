@@ -19,6 +19,7 @@ from trackyard.models.nonneg_variants import Declaration
 from trackyard.recipes.pile_ffn.arms.declaring import init
 from trackyard.recipes.pile_ffn.arms.jobs import arm_job, named_job
 from trackyard.recipes.pile_ffn.arms.original import CELL
+from trackyard.recipes.pile_ffn.arms.telling import run_metrics
 from trackyard.recipes.pile_ffn.arms.training import train
 from trackyard.recipes.pile_ffn.arms.validating import val_nll
 from trackyard.recipes.pile_ffn.cells import Cell
@@ -27,6 +28,9 @@ from trackyard.recipes.pile_ffn.parameters import Family
 from trackyard.recipes.pile_ffn.results import read_result
 from trackyard.recipes.pile_ffn.study import Study
 from trackyard.recipes.pile_ffn.text.token_sets import slice_digest
+from trackyard.recipes.reporting.grouping import arm_tags
+from trackyard.record.facts import events
+from trackyard.record.spool import read_spool
 from trackyard.train.audit import AuditError
 from trackyard.train.checkpoint import COMPLETE
 
@@ -134,6 +138,32 @@ def test_what_a_cell_puts_out(study: Study) -> None:
         rows = list(csv.DictReader(file))
     assert [float(row["train_nll"]) for row in rows] == [row["train_nll"] for row in body["history"]]
     assert any(line.startswith("arm       nonneg mlp_both: 4 matrices of 4 expected") for line in lines)
+
+
+def test_what_a_run_tells_of_itself(study: Study) -> None:
+    cell = last("gpt_neox")
+    body = trained(study, cell)
+    spec = arm_job(study, cell).spec
+    spools = sorted((study.runs / "pile_ffn" / "train" / spec.run_id / "spool").glob("*.jsonl"))
+    told = {path.name: read_spool(path) for path in spools}
+    first = {spools[0].name: told[spools[0].name]}
+    # The place of the run and its data are known while it trains, and what it came to when it is over.
+    tags = {key: value for event in events(first, "tag") for key, value in event["values"].items()}
+    assert tags.pop("mlflow.user")
+    assert tags == arm_tags(study.group, cell.arm, 42)
+    data = {event["name"]: (event["digest"], event["context"]) for event in events(first, "dataset")}
+    assert data == {
+        "train-00": (spec.snapshots["train-00"], "training"),
+        "val": (spec.snapshots["val"], "evaluation"),
+    }
+    last_values = {key: value for event in events(told, "metrics") for key, value in event["values"].items()}
+    found = run_metrics(body)
+    assert {name: last_values[name] for name in found} == found
+    assert found["train/tokens"] == 6 * 4 * 32
+    assert found["train/first_loss"] == body["history"][0]["train_nll"]
+    assert [(event["name"], event["path"]) for event in events(told, "model")] == [
+        ("pile-ffn-nonneg-mlp-both", f"artifacts/pile_ffn/export/{cell.arm}/42")
+    ]
 
 
 def test_a_finished_run_is_put_out_again_and_not_trained_again(study: Study) -> None:

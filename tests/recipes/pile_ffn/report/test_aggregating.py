@@ -9,6 +9,7 @@ from trackyard.errors import DataError
 from trackyard.recipes.pile_ffn.report.aggregating import REPORT, STAGE, SUMMARY, aggregate
 from trackyard.recipes.pile_ffn.results import read_result
 from trackyard.recipes.pile_ffn.study import Study
+from trackyard.record.metrics_file import read_metrics
 
 FIGURES = ("robustness", "components", "benchmarks", "order")
 RESERVED = re.compile(r"(?<!globally_)\b(monoton\w*|certif\w*)", re.IGNORECASE)
@@ -28,8 +29,16 @@ def done(tmp_path_factory: pytest.TempPathFactory) -> tuple[Study, list[str]]:
 def test_what_lies_there_afterwards(done: tuple[Study, list[str]]) -> None:
     results = done[0].artifacts / "results"
     assert {path.name for path in results.iterdir()} == {
-        SUMMARY, REPORT, *(f"{name}.{kind}" for name in FIGURES for kind in ("png", "svg")),
+        SUMMARY, REPORT, "metrics.json", "curves", *(f"{name}.{kind}" for name in FIGURES for kind in ("png", "svg")),
     }  # fmt: skip
+    cells = {cell.name for cell in done[0].parameters.trained_cells}
+    assert {path.stem for path in (results / "curves").iterdir()} == cells
+    assert (results / "curves" / "baseline-42.csv").read_text().startswith("step,loss\n10,2.0\n")
+    metrics = read_metrics(results / "metrics.json")
+    assert set(metrics) == {"study", *done[0].parameters.cells}
+    (run,) = (done[0].runs / "pile_ffn" / "study").iterdir()
+    shown = {path.name for path in (run / "results").iterdir()}
+    assert shown == {SUMMARY, REPORT, "metrics.json", *(f"{name}.png" for name in FIGURES)}
 
 
 def test_the_summary(done: tuple[Study, list[str]]) -> None:
@@ -61,19 +70,23 @@ def test_what_a_person_reads(done: tuple[Study, list[str]]) -> None:
     assert all(f"![{line}" in report for line in ("Perplexity against", "Perplexity by", "Benchmark", "By layer"))
     assert all(f"({name}.png)" in report for name in FIGURES)
     assert max(map(len, said[:20])) <= 150
-    assert said[-2] == "10 training runs have these numbers beside their curves"
+    assert said[-2] == "11 training runs have these numbers beside their curves"
     assert RESERVED.search("a certified arm")
+
+
+def files_in(folder: Path) -> dict[str, bytes]:
+    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
 
 def test_again_gives_the_same(done: tuple[Study, list[str]]) -> None:
     study, _ = done
     results = study.artifacts / "results"
-    before = {path.name: path.read_bytes() for path in results.iterdir()}
+    before = files_in(results)
     body = read_result(results / SUMMARY, STAGE).body
     shutil.rmtree(results)
     aggregate(study, lambda line: None)
     assert read_result(results / SUMMARY, STAGE).body == body
-    after = {path.name: path.read_bytes() for path in results.iterdir()}
+    after = files_in(results)
     assert {name for name in before if before[name] != after[name]} <= {SUMMARY}  # wall_s
 
 

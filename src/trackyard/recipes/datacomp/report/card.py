@@ -2,114 +2,126 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from trackyard.durable import write_atomic
+from trackyard.evaluate.statistics import Interval
+from trackyard.publish.card import CARD, BaseModel, CardFacts, TrainedOn, model_card
+from trackyard.publish.measured import Measured
 from trackyard.recipes.datacomp.cells import ARMS, BASE, Cell
 from trackyard.recipes.datacomp.parameters import DatacompParameters
-from trackyard.recipes.datacomp.report.claims import Claim
 from trackyard.recipes.datacomp.report.gathering import AUDIT, TRAIN, Gathered
-from trackyard.recipes.datacomp.report.table import TITLES, Row
+from trackyard.recipes.datacomp.report.table import HEADLINE, TITLES
 from trackyard.recipes.datacomp.results import Result
 from trackyard.recipes.datacomp.study import Study
 from trackyard.recipes.reporting.grid import Grid
 from trackyard.redact import Redactor
 
-CARD = "README.md"
 LICENCES = {
     "google/gemma-3-4b-it": "Gemma Terms of Use",
     "nvidia/Cosmos-Predict2-2B-Video2World": "NVIDIA Open Model License",
 }
 """Of published base models; whoever uses an export has accepted them."""
+OURS = "made by this project, under the project's own licence"
+INTERVAL = "bootstrap over items"
 LISTED = 4
 """Numbers of an audit that are written out; of more, the least."""
-_UNKNOWN = "not stated here: see its page on the hub"
-_OURS = "made by this project, under the project's own licence"
+WHAT = {
+    "world": "A projector of image latents of a video world model into the token embeddings of Gemma 3.",
+    "soft_prompt": "A control: free vectors in the place of projected image latents, the same for every picture.",
+}
 
 
 def card_path(study: Study, cell: Cell) -> Path:
     return study.artifacts / "card" / cell.path / CARD
 
 
-def write_cards(study: Study, gathered: Gathered, rows: Sequence[Row], found: Sequence[Claim]) -> int:
-    """One for every trained cell; how many."""
+def write_cards(study: Study, gathered: Gathered, claims: Sequence[tuple[str, str]]) -> int:
+    """One for every trained cell; how many. claims: set, and what may be said of the study on it."""
     redactor = Redactor()
-    for label, cell in study.parameters.trained_cells.items():
-        text = model_card(study.parameters, label, cell, gathered, rows, found)
+    for cell in study.parameters.trained_cells.values():
+        text = model_card(card_facts(study.parameters, cell, gathered, claims))
         write_atomic(card_path(study, cell), redactor.text(text))
     return len(study.parameters.trained_cells)
 
 
-def model_card(
+def card_facts(
     parameters: DatacompParameters,
-    label: str,
     cell: Cell,
     gathered: Gathered,
-    rows: Sequence[Row],
-    found: Sequence[Claim],
-) -> str:
-    """Markdown with the front matter of the hub."""
-    alone, trained = gathered.alone, gathered.cells[TRAIN][label]
-    origin, base = alone["metadata"].body["origin"], trained.header.base
-    front: dict[str, Any] = {
-        "pipeline_tag": "image-text-to-text",
-        "tags": ["trackyard", "theworld", cell.name],
-        "license": "other",
-    }
-    if parameters.gemma.made is None:
-        front["base_model"] = [parameters.gemma.id]
-    if "repo" in origin:
-        front["datasets"] = [origin["repo"]]
-    what = {
-        "world": "A projector of image latents of a video world model into the token embeddings of a frozen Gemma 3.",
-        "soft_prompt": "A control: free vectors in the place of projected image latents, the same for every picture.",
-    }[cell.name]
-    sections: list[str] = [
-        f"---\n{yaml.safe_dump(front, sort_keys=True)}---",
-        f"# TheWorld, {label}",
-        f"{what} Only what was trained is in `model.safetensors`; `world_config.json` names the base models that it "
-        "belongs to. It sees one frame: nothing here is about time.",
-        "## Base models and licences",
-        *_grid(("", "model", "licence"), _bases(parameters, base.gemma, base.vae)),
-        f"Blake3 of the encoder's weights: `{base.vae_digest or 'not stated'}`. Licence of the data: "
-        f"{_data_licence(origin)}. The weights inherit whatever terms these impose.",
-        "## Training",
-        *_grid(("", ""), _training(parameters, trained)),
-        "## Data",
-        _data(parameters, alone),
-        *_grid(("outcome of a row", "rows", "share"), _outcomes(alone["curate"])),
-        "## Audits",
-        "Each stops the run where it fails; what it found in this one:",
-        *_lines(_audits(trained.body["audits"])),
-        *_lines(_branch(parameters, cell, gathered)),
-        "## Results",
-        "Score with its 95 % interval over items. What is compared with what, and how: `report.md` of the study.",
-        *_grid(("set", "items", *_arms(parameters, cell)), _results(parameters, cell, rows)),
-        *_lines(f"{TITLES[claim.benchmark]}: {claim.words}." for claim in found),
-        "## Limits",
-        *_lines(_limits(parameters, trained.body)),
-        "## Lineage",
-        *_grid(("", ""), _lineage(trained)),
-    ]
-    return "\n\n".join(sections) + "\n"
+    claims: Sequence[tuple[str, str]],
+    *,
+    cost: Sequence[tuple[str, str]] = (),
+    links: Sequence[tuple[str, str]] = (),
+    use: str | None = None,
+) -> CardFacts:
+    """What the card of a trained cell states.
+
+    links: of its lineage.json, where that is at hand.
+    use: of the exported folder, None where there is only the trained part.
+    """
+    alone, trained = gathered.alone, gathered.cells[TRAIN][cell.label]
+    audits = [*_audits(trained.body["audits"]), *_branch(parameters, cell, gathered)]
+    may_be_said = [f"{TITLES[name]}: {words}." for name, words in claims]
+    return CardFacts(
+        title=f"TheWorld, {cell.label}",
+        what=f"{WHAT[cell.name]} It sees one frame: nothing here is about time.",
+        task="image-text-to-text",
+        library="transformers",
+        tags=("theworld", cell.name),
+        use=use
+        or f"    trackyard publish export datacomp/{cell.label} OUT\n\nmakes a folder that stock libraries load.",
+        metrics=tuple(_measured(parameters, cell, gathered)),
+        data=tuple(_trained_on(gathered)),
+        bases=tuple(_bases(parameters, trained)),
+        data_words=(_data(parameters, alone), _grid(("outcome of a row", "rows", "share"), _outcomes(alone["curate"]))),
+        training=tuple(_training(parameters, trained)),
+        further=(
+            ("Audits", f"Each stops the run where it fails; what it found in this one:\n\n{_lines(audits)}"),
+            ("What may be said", _lines(may_be_said)),
+        ),
+        limits=tuple(_limits(parameters, trained.body)),
+        cost=cost,
+        lineage=(*links, *_lineage(trained, named={name for name, _ in links})),
+        verify=f"trackyard lineage verify artifacts/datacomp/export/{cell.path}",
+    )
 
 
-def _bases(parameters: DatacompParameters, gemma: str, vae: str) -> Iterator[tuple[str, ...]]:
-    for role, of, named in (
-        ("language model", parameters.gemma, gemma),
-        ("world encoder", parameters.vae, vae),
-    ):
-        yield role, f"`{named}`", LICENCES.get(of.id, _UNKNOWN) if of.made is None else _OURS
+def _measured(parameters: DatacompParameters, cell: Cell, gathered: Gathered) -> Iterator[Measured]:
+    """Whatever uses this export, and the base model, on every set."""
+    for name in parameters.evaluation.sets:
+        for arm in (BASE, *(arm for arm in parameters.arms if ARMS[arm].run == cell.name)):
+            label = Cell(name=arm, seed=cell.seed if ARMS[arm].seeded else None).label
+            body, metric = gathered.evaluated(name)[label].body, HEADLINE[name]
+            ends = Interval(*body["ci95"][metric])
+            yield Measured(
+                name=f"{TITLES[name]} {arm} {metric}", value=float(body[metric]), n=body["n"], over="items",
+                low=ends.low, high=ends.high, how=INTERVAL,
+            )  # fmt: skip
 
 
-def _data_licence(origin: Mapping[str, Any]) -> str:
-    if origin["kind"] == "mini":
-        return _OURS
-    return f"{origin['licence']} of the list; each picture has its own" if "licence" in origin else _UNKNOWN
+def _trained_on(gathered: Gathered) -> Iterator[TrainedOn]:
+    origin, curated = gathered.alone["metadata"].body["origin"], gathered.alone["curate"]
+    yield TrainedOn(
+        name=str(origin.get("repo", origin["kind"])),
+        licence=OURS if origin["kind"] == "mini" else _of_pictures(origin),
+        source=", ".join(f"{name} {value}" for name, value in origin.items() if name != "licence"),
+        fingerprint=curated.header.spec_digest,
+        hub=origin.get("repo"),
+    )
+
+
+def _of_pictures(origin: Mapping[str, Any]) -> str | None:
+    return f"{origin['licence']} of the list; each picture has its own" if "licence" in origin else None
+
+
+def _bases(parameters: DatacompParameters, trained: Result) -> Iterator[BaseModel]:
+    for role, of in (("language model", parameters.gemma), ("world encoder", parameters.vae)):
+        made = of.made is not None
+        licence = OURS if made else LICENCES.get(of.id)
+        yield BaseModel(role=role, id=of.id, revision=None if made else of.revision, licence=licence)
 
 
 def _training(parameters: DatacompParameters, trained: Result) -> Iterator[tuple[str, str]]:
@@ -174,23 +186,6 @@ def _branch(parameters: DatacompParameters, cell: Cell, gathered: Gathered) -> I
         )
 
 
-def _arms(parameters: DatacompParameters, cell: Cell) -> list[str]:
-    """Whatever uses this export, and the base model."""
-    return [BASE, *(arm for arm in parameters.arms if ARMS[arm].run == cell.name)]
-
-
-def _results(parameters: DatacompParameters, cell: Cell, rows: Sequence[Row]) -> Iterator[tuple[str, ...]]:
-    by_place = {(row.set, row.arm): row for row in rows}
-    for name in parameters.evaluation.sets:
-        texts = []
-        for arm in _arms(parameters, cell):
-            row = by_place[name, arm]
-            label = Cell(name=arm, seed=cell.seed if ARMS[arm].seeded else None).label
-            ends = row.ci95_of[label]
-            texts.append(f"{row.scores[label]:.3f} [{ends.low:.3f}, {ends.high:.3f}]")
-        yield f"{TITLES[name]} ({row.metric})", f"{row.items:,}", *texts
-
-
 def _limits(parameters: DatacompParameters, body: Mapping[str, Any]) -> Iterator[str]:
     yield f"{len(parameters.seeds)} seeds were trained; this card is about one of them"
     if parameters.gemma.made or parameters.vae.made or parameters.data.source.kind == "mini":
@@ -202,22 +197,24 @@ def _limits(parameters: DatacompParameters, body: Mapping[str, Any]) -> Iterator
         yield f"layers with a window see {share:.1%} of the world tokens from the end of a prompt"
 
 
-def _lineage(trained: Result) -> Iterator[tuple[str, str]]:
+def _lineage(trained: Result, *, named: Collection[str]) -> Iterator[tuple[str, str]]:
+    """What the result states, but for what is named already."""
     header = trained.header
-    yield "run", f"`{header.run_id}`"
-    yield "seed", str(header.seed)
-    yield "code", f"`{header.git_commit}`"
-    yield "specification", f"`{header.spec_digest}`"
-    yield "checkpoint", f"`{trained.body['checkpoint']['digest']}`"
-    yield "image", header.image_digest
-    yield "libraries", ", ".join(f"{name} {version}" for name, version in header.libs.items())
+    stated = {
+        "run": f"`{header.run_id}`",
+        "seed": str(header.seed),
+        "code": f"`{header.git_commit}`",
+        "image": header.image_digest,
+        "specification": f"`{header.spec_digest}`",
+        "checkpoint": f"`{trained.body['checkpoint']['digest']}`",
+        "libraries": ", ".join(f"{name} {version}" for name, version in header.libs.items()),
+    }
+    yield from ((name, value) for name, value in stated.items() if name not in named)
 
 
-def _grid(header: tuple[str, ...], rows: Iterator[tuple[str, ...]]) -> list[str]:
-    lines = Grid(title="", header=header, rows=tuple(rows)).markdown()
-    return ["\n".join(lines)]
+def _grid(header: tuple[str, ...], rows: Iterator[tuple[str, ...]]) -> str:
+    return "\n".join(Grid(title="", header=header, rows=tuple(rows)).markdown())
 
 
-def _lines(items: Iterator[str]) -> list[str]:
-    found = [f"- {item}" for item in items]
-    return ["\n".join(found)] if found else []
+def _lines(items: Sequence[str]) -> str:
+    return "\n".join(f"- {item}" for item in items)

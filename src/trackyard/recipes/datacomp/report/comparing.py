@@ -16,12 +16,14 @@ from trackyard.recipes.datacomp.report.card import write_cards
 from trackyard.recipes.datacomp.report.claims import claims, margins, require_margins
 from trackyard.recipes.datacomp.report.figures import draw_figures
 from trackyard.recipes.datacomp.report.gathering import TRAIN, Gathered, gather, result_paths
-from trackyard.recipes.datacomp.report.metrics import record_metrics
+from trackyard.recipes.datacomp.report.metrics import all_metrics, record_metrics, record_whole
 from trackyard.recipes.datacomp.report.pairs import pairs
 from trackyard.recipes.datacomp.report.table import tabulate
 from trackyard.recipes.datacomp.report.writing import report, spoken
 from trackyard.recipes.datacomp.results import Header, write_result
 from trackyard.recipes.datacomp.study import Study
+from trackyard.recipes.reporting.curves import write_curves
+from trackyard.record.metrics_file import FILE, write_metrics
 
 STAGE = "compare"
 SUMMARY, REPORT = "summary.json", "report.md"
@@ -58,10 +60,13 @@ def compare(study: Study, say: Callable[[str], None]) -> None:
         "examined": asdict(gathered.examined),
     }
     write_result(results / SUMMARY, STAGE, header, body)
-    cards = write_cards(study, gathered, rows, found)
+    write_metrics(results / FILE, all_metrics(study, gathered, rows))
+    write_curves(results, {label: result.body["history"] for label, result in gathered.cells[TRAIN].items()})
+    cards = write_cards(study, gathered, [(claim.benchmark, claim.words) for claim in found])
     for line in spoken(rows, paired, found, reached, gathered):
         say(line)
     recorded, absent = record_metrics(study, gathered)
+    record_whole(study, gathered, rows, results, [REPORT, SUMMARY, FILE, *(name for name, _ in figures)])
     say(f"{recorded} training runs have these numbers beside their curves" + _elsewhere(absent))
     say(f"{(results / REPORT).relative_to(study.root)}, and {cards} cards below {cards_at(study)}")
     require_margins(reached)

@@ -66,13 +66,13 @@ def _row(arm: str, name: str, found: Mapping[str, Result]) -> Row:
         ci95=Interval(fmean(end.low for end in ends.values()), fmean(end.high for end in ends.values())),
         scores=scores,
         ci95_of=ends,
-        chance=_chance(first),
+        chance=chance_of(first),
         empty=max(empty) if empty else None,
         unparsed=max(float(body["unparsed_rate"]) for body in bodies.values()),
     )
 
 
-def _chance(body: Mapping[str, Any]) -> float | None:
+def chance_of(body: Mapping[str, Any]) -> float | None:
     """By one constant answer where the set says it, else by guessing among options; free answers have none."""
     if "majority" in body:
         return float(body["majority"]["accuracy"])

@@ -30,11 +30,14 @@ from trackyard.recipes.datacomp.training.groups import (
     group_settings,
     optimiser_of,
 )
+from trackyard.recipes.datacomp.training.origins import origins_of
 from trackyard.recipes.datacomp.training.samples import Draws, SamplePlan
 from trackyard.recipes.datacomp.training.share import Share, Source, first_batch
 from trackyard.recipes.datacomp.training.starting import Start, start_of
+from trackyard.recipes.datacomp.training.telling import tell_origin
 from trackyard.recipes.running.moved import Movements
 from trackyard.record.identity import RunSpec
+from trackyard.record.lineage.origins import Origins
 from trackyard.record.rundir import RunDirectory
 from trackyard.record.spool import Spool
 from trackyard.train.engine import Engine, import_deepspeed
@@ -77,6 +80,10 @@ class WorldJob:
     @property
     def plan_fingerprint(self) -> str:
         return self.plan.fingerprint
+
+    @cached_property
+    def origins(self) -> Origins:
+        return origins_of(self.study, self.spec, self.plan_path)
 
     @property
     def steps(self) -> int:
@@ -148,6 +155,8 @@ class WorldJob:
         self, engine: Engine, ranks: Ranks, settings: EngineParameters, directory: RunDirectory, spool: Spool | None
     ) -> Share:
         """The samples of this rank; audits keep the weights of step 0 from here on."""
+        if spool is not None:
+            tell_origin(self.study, self.cell, self.spec, spool)
         model: Any = engine.module
         state = TrainingState.of(engine.deepspeed, dict(engine.named_parameters()))
         movement = MovementAudit(state, constrained=(), beta2=self.training.beta2, eps=self.training.eps)

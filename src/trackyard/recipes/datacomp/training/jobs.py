@@ -13,9 +13,10 @@ from trackyard.recipes.datacomp.ingest.samples import Samples
 from trackyard.recipes.datacomp.latents.opening import open_latents
 from trackyard.recipes.datacomp.results import PIPELINE
 from trackyard.recipes.datacomp.study import TRACK, Study
-from trackyard.recipes.datacomp.training.export import CONFIG, describe
+from trackyard.recipes.datacomp.training.export import WEIGHTS, describe
 from trackyard.recipes.datacomp.training.job import WorldJob
 from trackyard.recipes.datacomp.training.lengths import kept_lengths
+from trackyard.recipes.datacomp.training.origins import source_folder, source_run
 from trackyard.recipes.datacomp.training.samples import NAME, Draws, plan_samples
 from trackyard.recipes.datacomp.training.share import Source
 from trackyard.recipes.datacomp.training.starting import prompts_of
@@ -58,7 +59,7 @@ def world_job(study: Study, cell: Cell, say: Say = _silent) -> WorldJob:
     plan = plan_samples(draws, curated=curated, epochs=training.epochs)
     plan.keep(study.root)
     base = base_facts(study)
-    source_export = None if training.init_from is None else study.root / training.init_from / CONFIG
+    begun = source_run(study)
     spec = RunSpec(
         track=TRACK,
         stage=TRAIN,
@@ -70,9 +71,15 @@ def world_job(study: Study, cell: Cell, say: Say = _silent) -> WorldJob:
             "guard": parameters.guard.model_dump(mode="json"),
         },
         plan=plan.fingerprint,
-        model={"gemma": base.gemma, "files": belongs["base"]["gemma_files"], "prompt": belongs["prompt"]},
+        model={
+            "gemma": base.gemma,
+            "files": belongs["base"]["gemma_files"],
+            "vae": {"of": base.vae, "weights": base.vae_digest},
+            "prompt": belongs["prompt"],
+            **({} if begun is None else {"start": digest_file(source_folder(study) / WEIGHTS)}),
+        },
         snapshots={NAME: curated, "latents": latents.facts.digest},
-        parent=None if source_export is None or not source_export.exists() else digest_file(source_export),
+        parent=begun,
         code=study.code,
         image=image_digest(),
         seed=cell.seed,

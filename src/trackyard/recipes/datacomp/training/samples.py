@@ -18,8 +18,9 @@ from numpy.typing import NDArray
 from trackyard.digest import digest_bytes
 from trackyard.errors import DataError
 from trackyard.plan.permutation import permutation_key, permute
+from trackyard.plan.recorded import fingerprint_of
 from trackyard.recipes.datacomp.training.lengths import Lengths
-from trackyard.recipes.running.plan_file import fingerprint_of, keep_plan, plan_directory
+from trackyard.recipes.running.plan_file import keep_plan, plan_directory
 
 SCHEMA = "trackyard-world-samples/1"
 NAME = "datacomp"

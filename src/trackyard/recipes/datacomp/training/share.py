@@ -136,7 +136,7 @@ class Share:
             cost = self.cost(step.data)
             values = {
                 "train/skipped": float(step.skipped is not None),
-                "train/tokens": float(cost.tokens),
+                "train/step_tokens": float(cost.tokens),
                 **{f"train/learning_rate/{name}": rate for name, rate in step.rates.items()},
             }
             if step.skipped is None:

@@ -12,8 +12,8 @@ from trackyard.recipes.datacomp.training.audits import read_audits
 from trackyard.recipes.datacomp.training.export import CONFIG, read_export
 from trackyard.recipes.datacomp.training.job import WorldJob
 from trackyard.recipes.datacomp.training.jobs import visible
-from trackyard.recipes.datacomp.training.samples import NAME
 from trackyard.recipes.datacomp.training.starting import device
+from trackyard.recipes.datacomp.training.telling import tell_outcome
 from trackyard.recipes.running.history import peak_rate, spooled_steps
 from trackyard.recipes.running.moved import read_movement
 from trackyard.recipes.running.training import FINAL
@@ -46,7 +46,7 @@ def history(job: WorldJob, directory: RunDirectory) -> tuple[list[dict[str, Any]
     found, resumes = spooled_steps(job, directory)
     tokens, rows = 0, []
     for step, values in found.items():
-        tokens += int(values["train/tokens"])
+        tokens += int(values["train/step_tokens"])
         if "train/loss" in values:
             row = {
                 "step": step,
@@ -110,11 +110,7 @@ def by_component(counts: Mapping[str, int]) -> dict[str, int]:
 
 
 def _record(job: WorldJob, directory: RunDirectory, body: Mapping[str, Any]) -> None:
-    """The data, the run's name and the end into a spool of their own attempt."""
+    """The numbers, the export and the end into a spool of their own attempt."""
     with Spool(directory.spool, directory.new_attempt()) as spool:
-        spool.metrics({"train/supervised_tokens": float(body["supervised_tokens"])}, job.steps)
-        curated = job.study.curated.relative_to(job.root).as_posix()
-        spool.dataset(NAME, job.plan.curated, curated, "training")
-        # What MLflow's table of runs is grouped by.
-        spool.tag("trackyard.arm", job.cell.name)
+        tell_outcome(job.study, job.cell, job.steps, body, spool)
         spool.status("finished")

@@ -22,6 +22,7 @@ from trackyard.recipes.datacomp.training.trained import COLUMNS, read_trained, w
 from trackyard.recipes.running.history import history_csv
 from trackyard.recipes.running.stage import Stage, run_training
 from trackyard.recipes.running.training import FINAL
+from trackyard.record.lineage.document import names_in, read_lineage, write_lineage
 from trackyard.record.rundir import RunDirectory
 from trackyard.train.parameters import accumulation
 
@@ -67,6 +68,7 @@ def _put_out(cell: Cell, job: WorldJob, directory: RunDirectory) -> None:
         shutil.rmtree(export)
     with atomic_directory(export) as partial_folder:
         shutil.copytree(directory.path / FINAL, partial_folder, dirs_exist_ok=True)
+        write_lineage(partial_folder, read_lineage(directory.path), files=names_in(partial_folder))
     inputs = (study.curated, study.latents / LATENT_MANIFEST, study.document("models"))
     header = study.header(
         TRAIN,

@@ -12,20 +12,23 @@ from pathlib import Path
 
 from trackyard.digest import digest_file
 from trackyard.durable import write_atomic
+from trackyard.recipes.nine.data import STAGE as DATA
 from trackyard.recipes.nine.report.figures import draw_figures
 from trackyard.recipes.nine.report.findings import Finding, findings, require_uncapped, warnings
 from trackyard.recipes.nine.report.frontiers import frontiers, write_frontiers
 from trackyard.recipes.nine.report.gathering import Gathered
 from trackyard.recipes.nine.report.interactive import write_pages
-from trackyard.recipes.nine.report.metrics import FILE, POINTS, summary, write_metrics
+from trackyard.recipes.nine.report.metrics import POINTS, summary, write_numbers
 from trackyard.recipes.nine.report.pairs import Pairs
 from trackyard.recipes.nine.report.reading import gather
 from trackyard.recipes.nine.report.recording import record_sweep
 from trackyard.recipes.nine.report.tables import write_tables
 from trackyard.recipes.nine.report.writing import report, spoken
-from trackyard.recipes.nine.results import DOCUMENT, write_result
+from trackyard.recipes.nine.results import DOCUMENT, read_result, write_result
 from trackyard.recipes.nine.study import Study
 from trackyard.record.image import image_digest
+from trackyard.record.metrics_file import FILE
+from trackyard.record.tracking.server import DatasetFact
 
 STAGE, FOLDER, REPORT = "compare", "results", "report.md"
 
@@ -49,8 +52,9 @@ def compare(study: Study, say: Callable[[str], None]) -> None:
         code=study.code,
         image=image_digest(),
         seed=study.parameters.data.seed,
+        datasets=_datasets(study),
     )
-    read = [study.sweep, *(study.document(stage) for stage in ("sweep", "accuracy", "latency"))]
+    read = [study.sweep, *(study.document(stage) for stage in (DATA, "sweep", "accuracy", "latency"))]
     header = study.header(
         STAGE,
         inputs={path.relative_to(study.root).as_posix(): digest_file(path) for path in read},
@@ -73,6 +77,15 @@ def compare(study: Study, say: Callable[[str], None]) -> None:
     require_uncapped(gathered)
 
 
+def _datasets(study: Study) -> list[DatasetFact]:
+    """The questions of every task, as they were listed when they were staged."""
+    listed = read_result(study.document(DATA), DATA).body["tasks"]
+    return [
+        DatasetFact(name=name, digest=body["digest"], source=f"questions of the task {name}", context="evaluation")
+        for name, body in listed.items()
+    ]
+
+
 def put_out(gathered: Gathered, results: Path, *, resamples: int) -> tuple[list[Finding], list[str], Sequence[str]]:
     """Write everything but the result of the stage below `results`, in place of what was there.
 
@@ -86,6 +99,6 @@ def put_out(gathered: Gathered, results: Path, *, resamples: int) -> tuple[list[
     figures = draw_figures(gathered, by_dataset, pairs, results)
     pages = write_pages(gathered, by_dataset, pairs, results)
     tables = write_tables(gathered, by_dataset, results)
-    write_metrics(gathered, by_dataset, found, results)
+    write_numbers(gathered, by_dataset, found, results)
     write_atomic(results / REPORT, report(gathered, by_dataset, found, warned, figures, pages, tables))
     return found, warned, [REPORT, FILE, POINTS, *figures, *tables]

@@ -2,22 +2,23 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 
-from trackyard.durable import write_atomic
 from trackyard.recipes.nine.report.findings import Finding
 from trackyard.recipes.nine.report.frontiers import Frontiers
 from trackyard.recipes.nine.report.gathering import Gathered
 from trackyard.recipes.nine.report.tables import Cell, numbers, write_csv
+from trackyard.record.metrics_file import FILE, write_metrics
 
-FILE, POINTS = "metrics.json", "points.csv"
+SWEEP = "sweep"
+"""Stage of the run of the whole sweep, and its label in metrics.json."""
+POINTS = "points.csv"
 
 
-def write_metrics(gathered: Gathered, frontiers: Frontiers, found: Sequence[Finding], folder: Path) -> None:
+def write_numbers(gathered: Gathered, frontiers: Frontiers, found: Sequence[Finding], folder: Path) -> None:
     """metrics.json for `dvc metrics`, and points.csv, all configurations of all data sets, for `dvc plots`."""
-    write_atomic(folder / FILE, json.dumps(summary(found), indent=2) + "\n")
+    write_metrics(folder / FILE, {SWEEP: sweep_metrics(found)})
     header: list[str] = []
     rows: list[list[Cell]] = []
     for name in frontiers:
@@ -27,7 +28,7 @@ def write_metrics(gathered: Gathered, frontiers: Frontiers, found: Sequence[Find
 
 
 def summary(found: Sequence[Finding]) -> dict[str, dict[str, float]]:
-    """By data set: a few numbers that `dvc metrics diff` compares."""
+    """By data set, for the result of the stage."""
     return {
         finding.task.name: {
             finding.task.metric: finding.best.metric[finding.task.metric].value,
@@ -44,10 +45,26 @@ def summary(found: Sequence[Finding]) -> dict[str, dict[str, float]]:
 
 
 def sweep_metrics(found: Sequence[Finding]) -> dict[str, float]:
-    """Of the run of the whole sweep, as MLflow shows them: eval/<data set>/<name>."""
-    return {
-        f"eval/{task}/{name}": float(value) for task, body in summary(found).items() for name, value in body.items()
-    }
+    """Of the whole sweep, in metrics.json and in MLflow: a few numbers of each data set.
+
+    What a name does not say is of the best configuration: eval/<data set>/<metric> at latency/<data set>/best_ms.
+    """
+    values: dict[str, float] = {}
+    for of in found:
+        name, metric = of.task.name, of.task.metric
+        values |= {
+            f"eval/{name}/{metric}": of.best.metric[metric].value,
+            f"eval/{name}/fastest/{metric}": of.fastest.metric[metric].value,
+            f"eval/{name}/as_good": len(of.as_good),
+            f"eval/{name}/on_frontier": of.on_frontier,
+            f"eval/{name}/configurations": of.configurations,
+            f"latency/{name}/best_ms": of.best.times.parts["total"].p50,
+            f"latency/{name}/fastest_as_good_ms": of.fastest_as_good.times.parts["total"].p50,
+            f"latency/{name}/fastest_ms": of.fastest.times.parts["total"].p50,
+        }
+        if of.task.chance is not None:
+            values[f"chance/eval/{name}/{metric}"] = of.task.chance
+    return values
 
 
 def configuration_metrics(gathered: Gathered, key: str) -> dict[str, float]:

@@ -16,6 +16,7 @@ from trackyard.errors import DataError
 from trackyard.models.degraded import Noise, match_noise
 from trackyard.models.nonneg_variants import matching
 from trackyard.recipes.pile_ffn.arms.exporting import put_out_model
+from trackyard.recipes.pile_ffn.arms.origins import origins_of, parent_run, spec_of
 from trackyard.recipes.pile_ffn.arms.validating import VAL, val_nll
 from trackyard.recipes.pile_ffn.cells import BASELINE, Arm, Cell
 from trackyard.recipes.pile_ffn.measures.exports import PRECISION, device, export_inputs, load_exact
@@ -23,6 +24,8 @@ from trackyard.recipes.pile_ffn.measures.kept import measured
 from trackyard.recipes.pile_ffn.results import read_result
 from trackyard.recipes.pile_ffn.study import Study
 from trackyard.recipes.pile_ffn.text.token_sets import load_tokenizer, open_set, slice_digest
+from trackyard.record.lineage.document import lineage_of
+from trackyard.record.lineage.origins import Origins
 
 STAGE = "degrade"
 
@@ -63,13 +66,30 @@ def degrade(study: Study, cell: Cell, say: Callable[[str], None]) -> None:
     )
     body = result.body
     noise.apply(body["sigma"])
-    put_out_model(study.export(cell), model, load_tokenizer(study))
+    put_out_model(
+        study.export(cell), model, load_tokenizer(study), lineage=lineage_of(_origins(study, cell, baseline, target))
+    )
     # Of every weight, and not of the loss: that would cost another pass over the validation set.
     _require_written(study, cell, model)
     say(
         f"matched   {cell.name}: {body['nll']:.4f} nats with noise of {body['sigma']:.4g} rms, wanted "
         f"{body['target']:.4f}, in {body['evaluations']} evaluations"
     )
+
+
+def _origins(study: Study, cell: Cell, baseline: Cell, target: float) -> Origins:
+    """The baseline with noise: no training made it, and the seed draws the noise."""
+    assert cell.seed is not None, cell
+    spec = spec_of(
+        study,
+        stage=STAGE,
+        parameters={"arm": cell.arm, "target": target},
+        model={"start": export_inputs(study, baseline)},
+        snapshots={VAL: open_set(study, VAL).digest},
+        parent=parent_run(study, baseline),
+        seed=cell.seed,
+    )
+    return origins_of(study, spec, plan=None, models={}, parent=baseline)
 
 
 def _require_written(study: Study, cell: Cell, model: Any) -> None:

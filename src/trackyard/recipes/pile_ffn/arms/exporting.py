@@ -16,6 +16,7 @@ from transformers import PreTrainedTokenizerFast
 from trackyard.durable import atomic_directory, sweep
 from trackyard.models.nonneg_export import EXACT, ROUNDED, fold, verify_export, verify_model, write_folded
 from trackyard.models.nonneg_variants import Declaration
+from trackyard.record.lineage.document import Lineage, names_in, write_lineage
 
 
 def write_model(
@@ -48,16 +49,28 @@ def verified(folder: Path, declaration: Declaration | None) -> list[dict[str, An
     return found
 
 
-def put_out(source: Path, target: Path) -> None:
-    """Copy an export to where DVC expects it, in place of what is there: whole or not at all."""
+def put_out(source: Path, target: Path, *, lineage: Lineage | None = None) -> None:
+    """Copy an export to where DVC expects it, in place of what is there: whole or not at all.
+
+    lineage: for its lineage.json; None where the caller writes that when everything else is there.
+    """
     with _in_place_of(target) as partial:
         shutil.copytree(source, partial, dirs_exist_ok=True)
+        _tell(partial, lineage)
 
 
-def put_out_model(target: Path, model: Any, tokenizer: PreTrainedTokenizerFast) -> None:
-    """Export a plain model to where DVC expects it, in place of what is there: whole or not at all."""
+def put_out_model(
+    target: Path, model: Any, tokenizer: PreTrainedTokenizerFast, *, lineage: Lineage | None = None
+) -> None:
+    """Export a plain model to where DVC expects it, as `put_out` does."""
     with _in_place_of(target) as partial:
         write_model(partial, model, tokenizer)
+        _tell(partial, lineage)
+
+
+def _tell(partial: Path, lineage: Lineage | None) -> None:
+    if lineage is not None:
+        write_lineage(partial, lineage, files=names_in(partial))
 
 
 @contextmanager

@@ -20,12 +20,14 @@ from trackyard.recipes.pile_ffn.arms.exporting import write_model
 from trackyard.recipes.pile_ffn.arms.forward import forward
 from trackyard.recipes.pile_ffn.arms.share import Share
 from trackyard.recipes.pile_ffn.arms.starting import Start, take_weights
+from trackyard.recipes.pile_ffn.arms.telling import tell_origin
 from trackyard.recipes.pile_ffn.arms.windows import WindowPlan, windows_of
 from trackyard.recipes.pile_ffn.parameters import TrainingParameters
 from trackyard.recipes.pile_ffn.study import Study
 from trackyard.recipes.pile_ffn.text.token_sets import TokenSet, load_tokenizer
 from trackyard.recipes.running.moved import Movements
 from trackyard.record.identity import RunSpec
+from trackyard.record.lineage.origins import Origins
 from trackyard.record.rundir import RunDirectory
 from trackyard.record.spool import Spool
 from trackyard.train.decay import FREE_EPS, components, group_settings
@@ -48,6 +50,7 @@ class WindowJob:
 
     study: Study
     spec: RunSpec
+    origins: Origins
     plan: WindowPlan
     tokens: TokenSet
     start: Callable[[], Start]
@@ -148,6 +151,8 @@ class WindowJob:
         self, engine: Engine, _ranks: Ranks, settings: EngineParameters, directory: RunDirectory, spool: Spool | None
     ) -> Share:
         """The windows of this rank; the audit keeps the weights of step 0 from here on."""
+        if spool is not None:
+            tell_origin(self.study, self.spec, self.tokens, spool)
         state = TrainingState.of(engine.deepspeed, dict(engine.named_parameters()))
         declared = self.declaration
         audit = MovementAudit(

@@ -15,16 +15,15 @@ from trackyard.recipes.pile_ffn.arms.declaring import declaration_of
 from trackyard.recipes.pile_ffn.arms.job import WindowJob
 from trackyard.recipes.pile_ffn.arms.original import CELL
 from trackyard.recipes.pile_ffn.arms.original import STAGE as UNTOUCHED_STAGE
+from trackyard.recipes.pile_ffn.arms.origins import made_from_seed, origins_of, parent_run, spec_of, start_facts
 from trackyard.recipes.pile_ffn.arms.starting import Start, made_model, start_of
 from trackyard.recipes.pile_ffn.arms.validating import VAL
 from trackyard.recipes.pile_ffn.arms.windows import plan_windows
 from trackyard.recipes.pile_ffn.cells import BASELINE, Arm, Cell
-from trackyard.recipes.pile_ffn.measures.exports import export_inputs
 from trackyard.recipes.pile_ffn.parameters import MadeModelParameters
-from trackyard.recipes.pile_ffn.study import TRACK, Study
+from trackyard.recipes.pile_ffn.study import Study
 from trackyard.recipes.pile_ffn.text.token_sets import PRETRAIN, load_tokenizer, open_set, training_set
-from trackyard.record.identity import RunSpec
-from trackyard.record.image import image_digest
+from trackyard.record.lineage.origins import StartingModel
 
 TRAIN = "train"
 PIPELINE = "pipelines/pile_ffn/dvc.yaml"
@@ -35,6 +34,7 @@ def arm_job(study: Study, cell: Cell) -> WindowJob:
     assert cell.seed is not None, cell
     arm = Arm.named(cell.arm)
     rate = study.parameters.training.learning_rates[cell.arm]
+    model, models, parent = start_facts(study)
     return _job(
         study,
         stage=TRAIN,
@@ -43,7 +43,9 @@ def arm_job(study: Study, cell: Cell) -> WindowJob:
         seed=cell.seed,
         learning_rate=rate,
         facts={"arm": cell.arm},
-        model={"start": export_inputs(study, CELL)},
+        model=model,
+        models=models,
+        parent=parent,
         start=partial(start_of, study, arm),
         declaration=declaration_of(study, arm),
         command=again(cell.name),
@@ -68,6 +70,8 @@ def pretraining_job(study: Study) -> WindowJob:
         learning_rate=made.learning_rate,
         facts={"arm": BASELINE},
         model={"made": made.model_dump(mode="json")},
+        models=made_from_seed(study),
+        parent=None,
         start=partial(_made_start, study, made),
         declaration=None,
         command=again(CELL.name),
@@ -98,6 +102,8 @@ def _job(
     learning_rate: float,
     facts: Mapping[str, Any],
     model: Mapping[str, Any],
+    models: Mapping[str, StartingModel],
+    parent: Cell | None,
     start: Callable[[], Start],
     declaration: Declaration | None,
     command: str,
@@ -107,11 +113,11 @@ def _job(
     plan = plan_windows(
         opened, window=training.window, windows_per_step=training.windows_per_step, steps=steps, seed=seed
     )
-    plan.keep(study.root)
+    kept = plan.keep(study.root)
     # Other arms' rates and how often is saved do not decide this run.
     settings = training.model_dump(mode="json", exclude={"learning_rates", "save_every", "steps"})
-    spec = RunSpec(
-        track=TRACK,
+    spec = spec_of(
+        study,
         stage=stage,
         parameters={
             **facts,
@@ -124,14 +130,13 @@ def _job(
         model=model,
         # The result holds a loss on the validation set.
         snapshots={opened.name: opened.digest, VAL: open_set(study, VAL).digest},
-        parent=None,
-        code=study.code,
-        image=image_digest(),
+        parent=None if parent is None else parent_run(study, parent),
         seed=seed,
     )
     return WindowJob(
         study=study,
         spec=spec,
+        origins=origins_of(study, spec, plan=kept, models=models, parent=parent),
         plan=plan,
         tokens=opened,
         start=start,

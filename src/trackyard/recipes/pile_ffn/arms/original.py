@@ -14,6 +14,7 @@ from trackyard.errors import DataError
 from trackyard.recipes.pile_ffn.cells import UNTOUCHED, Cell
 from trackyard.recipes.pile_ffn.results import DOCUMENT, read_result, write_result
 from trackyard.recipes.pile_ffn.study import Study
+from trackyard.record.lineage.document import Lineage, names_in, write_lineage
 
 STAGE = "untouched"
 CELL = Cell(arm=UNTOUCHED, seed=None)
@@ -21,15 +22,15 @@ AGAIN = "dvc repro -f pipelines/pile_ffn/dvc.yaml:untouched"
 
 
 def write_original(
-    study: Study, body: Mapping[str, Any], *, run_id: str, inputs: Mapping[str, str], device: str, wall_s: float
+    study: Study, body: Mapping[str, Any], *, lineage: Lineage, inputs: Mapping[str, str], device: str, wall_s: float
 ) -> None:
-    """Write result.json beside the folders of the export, with the digest of every file in them."""
+    """Write result.json beside the folders of the export, with the digest of every file in them; then lineage.json."""
     export = study.export(CELL)
     files = {path.relative_to(export).as_posix(): digest_file(path) for path in _files(export)}
     header = study.header(
         STAGE,
         CELL,
-        run_id=run_id,
+        run_id=lineage.run_id,
         inputs=inputs,
         slice_digest=None,
         precision={"weights": "fp32"},
@@ -37,6 +38,7 @@ def write_original(
         wall_s=wall_s,
     )
     write_result(export / DOCUMENT, STAGE, header, {**body, "files": files})
+    write_lineage(export, lineage, files=names_in(export))
 
 
 def require_original(study: Study) -> int:

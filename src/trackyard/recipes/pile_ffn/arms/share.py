@@ -111,7 +111,7 @@ class Share:
         for step in steps:
             values = {
                 "train/skipped": float(step.skipped is not None),
-                "train/tokens": float(self._cost.tokens),
+                "train/step_tokens": float(self._cost.tokens),
                 **{f"train/learning_rate/{name}": rate for name, rate in step.rates.items()},
             }
             if step.skipped is None:

@@ -14,12 +14,13 @@ from typing import Any
 
 from transformers.utils.logging import disable_progress_bar
 
-from trackyard.digest import digest_file, digest_json, short
+from trackyard.digest import digest_file
 from trackyard.errors import ConfigError, DataError
 from trackyard.recipes.pile_ffn.arms.exporting import put_out, put_out_model
 from trackyard.recipes.pile_ffn.arms.job import WindowJob
 from trackyard.recipes.pile_ffn.arms.jobs import pretraining_job
 from trackyard.recipes.pile_ffn.arms.original import CELL, write_original
+from trackyard.recipes.pile_ffn.arms.origins import published_origins
 from trackyard.recipes.pile_ffn.arms.starting import load_plain
 from trackyard.recipes.pile_ffn.arms.trained import read_trained
 from trackyard.recipes.pile_ffn.arms.training import window_stage
@@ -29,6 +30,7 @@ from trackyard.recipes.pile_ffn.cost.sizes import SIZES
 from trackyard.recipes.pile_ffn.study import Study
 from trackyard.recipes.pile_ffn.text.token_sets import load_tokenizer, open_set
 from trackyard.recipes.running.training import FINAL
+from trackyard.record.lineage.document import lineage_of, read_lineage
 from trackyard.record.rundir import RunDirectory
 
 Say = Callable[[str], None]
@@ -75,7 +77,7 @@ def _export_published(study: Study, say: Say) -> None:
     write_original(
         study,
         counts | {"pretrained": None},
-        run_id=short(digest_json(inputs)),
+        lineage=lineage_of(published_origins(study)),
         inputs=inputs,
         device="cpu",
         wall_s=time.monotonic() - started,
@@ -121,7 +123,7 @@ def _put_out(job: WindowJob, directory: RunDirectory) -> None:
     write_original(
         study,
         require_size(study, job.start().model) | {"pretrained": pretrained},
-        run_id=job.spec.run_id,
+        lineage=read_lineage(directory.path),
         inputs=job.tokens.inputs(study) | open_set(study, VAL).inputs(study),
         device=found["device"],
         wall_s=found["wall_s"],

@@ -14,6 +14,7 @@ from trackyard.models.nonneg_export import EXACT
 from trackyard.recipes.pile_ffn.arms.exporting import verified
 from trackyard.recipes.pile_ffn.arms.job import WindowJob
 from trackyard.recipes.pile_ffn.arms.starting import load_plain
+from trackyard.recipes.pile_ffn.arms.telling import tell_outcome
 from trackyard.recipes.pile_ffn.arms.validating import val_nll
 from trackyard.recipes.pile_ffn.measures.exports import device
 from trackyard.recipes.running.history import peak_rate, spooled_steps
@@ -92,10 +93,7 @@ def history(job: WindowJob, directory: RunDirectory) -> tuple[list[dict[str, Any
 
 
 def _record(job: WindowJob, directory: RunDirectory, body: Mapping[str, Any]) -> None:
-    """The validation loss, the data and the end into a spool of their own attempt."""
+    """The numbers, the export and the end into a spool of their own attempt."""
     with Spool(directory.spool, directory.new_attempt()) as spool:
-        spool.metrics({"validation/loss": body["final"]["val_nll"]}, job.steps)
-        spool.dataset(job.tokens.name, job.tokens.digest, str(job.study.tokens / job.tokens.name), "training")
-        # What MLflow's table of runs is grouped by.
-        spool.tag("trackyard.arm", job.spec.parameters["arm"])
+        tell_outcome(job.study, job.spec, job.steps, body, spool)
         spool.status("finished")

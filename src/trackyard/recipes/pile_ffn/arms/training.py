@@ -27,6 +27,7 @@ from trackyard.recipes.pile_ffn.text.token_sets import open_set, slice_digest
 from trackyard.recipes.running.history import history_csv
 from trackyard.recipes.running.stage import Stage, run_training
 from trackyard.recipes.running.training import FINAL
+from trackyard.record.lineage.document import read_lineage
 from trackyard.record.rundir import RunDirectory
 from trackyard.train.parameters import accumulation
 
@@ -120,7 +121,7 @@ def _put_out(cell: Cell, job: WindowJob, directory: RunDirectory) -> None:
     """Export and result from the run directory, which keeps the originals. The header is of now: what the parameters
     hold besides this run may have changed since."""
     study, found = job.study, read_trained(directory)
-    put_out(directory.path / FINAL, study.export(cell))
+    put_out(directory.path / FINAL, study.export(cell), lineage=read_lineage(directory.path))
     header = study.header(
         TRAIN,
         cell,

@@ -13,8 +13,9 @@ from blake3 import blake3
 
 from trackyard.errors import DataError
 from trackyard.feed.token_windows import TokenWindows
+from trackyard.plan.recorded import fingerprint_of
 from trackyard.recipes.pile_ffn.text.token_sets import TokenSet
-from trackyard.recipes.running.plan_file import fingerprint_of, keep_plan, plan_directory
+from trackyard.recipes.running.plan_file import keep_plan, plan_directory
 
 SCHEMA = "trackyard-windows/1"
 

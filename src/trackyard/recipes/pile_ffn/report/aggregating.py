@@ -15,18 +15,22 @@ from trackyard.recipes.pile_ffn.report.claims import TAU, claims, flags, pairs
 from trackyard.recipes.pile_ffn.report.figures import draw_figures
 from trackyard.recipes.pile_ffn.report.gathering import Gathered, declared, gather
 from trackyard.recipes.pile_ffn.report.grids import Transfers
-from trackyard.recipes.pile_ffn.report.metrics import record_metrics
+from trackyard.recipes.pile_ffn.report.metrics import TRAIN, all_metrics, record_metrics, record_whole
 from trackyard.recipes.pile_ffn.report.table import tabulate, transfers
 from trackyard.recipes.pile_ffn.report.writing import report, spoken
 from trackyard.recipes.pile_ffn.results import Header, write_result
 from trackyard.recipes.pile_ffn.study import Study
+from trackyard.recipes.reporting.curves import write_curves
+from trackyard.record.metrics_file import FILE, write_metrics
 
 STAGE = "aggregate"
 SUMMARY, REPORT = "summary.json", "report.md"
 
 
 def aggregate(study: Study, say: Callable[[str], None]) -> None:
-    """Put out `artifacts/pile_ffn/results/`: summary.json, report.md and figures; numbers go to the training runs too.
+    """Put out `artifacts/pile_ffn/results/`: summary.json, report.md and figures; metrics.json and curves for DVC.
+
+    Numbers go to the training runs too, and with the figures into a run of the study.
 
     DataError for whatever may not stand in one table (`gathering.gather`); nothing is put out then.
     """
@@ -53,9 +57,12 @@ def aggregate(study: Study, say: Callable[[str], None]) -> None:
         "examined": gathered.examined.to_json(),
     }
     write_result(results / SUMMARY, STAGE, _header(study, gathered, time.monotonic() - started), body)
+    write_metrics(results / FILE, all_metrics(gathered, rows))
+    write_curves(results, {name: result.body["history"] for name, result in gathered.results[TRAIN].items()})
     for line in spoken(rows, warnings, found, gathered.examined):
         say(line)
     recorded, absent = record_metrics(study, gathered)
+    record_whole(study, gathered, rows, results, [REPORT, SUMMARY, FILE, *(name for name, _ in figures)])
     say(f"{recorded} training runs have these numbers beside their curves" + _elsewhere(absent))
     say(f"{(results / REPORT).relative_to(study.root)}")
 

@@ -1,0 +1,1 @@
+"""What of each track is published: the folder that stock libraries load, its card, and the way to a hub."""

@@ -1,0 +1,185 @@
+"""The report as files: complete, portable, the same bytes again, and never in place of something else."""
+
+from __future__ import annotations
+
+import csv
+import json
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from tests.recipes.overview.made_tracks import CODE, STEPS, make_molmo2
+from trackyard.errors import ConfigError, DataError
+from trackyard.recipes.overview.tracks import ALL
+from trackyard.recipes.overview.writing import write_present, write_report
+from trackyard.record.comparing.summary import read_summaries
+from trackyard.record.identity import SCHEMA, RunSpec
+from trackyard.record.metrics_file import read_metrics
+
+
+def files(folder: Path) -> dict[str, bytes]:
+    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+def test_what_lies_there(made: Path) -> None:
+    found = files(made / "report")
+    assert {name for name in found if "/" not in name} == {"index.html", "report.md", "metrics.json", "runs.csv"}
+    html, markdown = found["index.html"].decode(), found["report.md"].decode()
+    for anchor in ("summary", *ALL, "costs", "lineage"):
+        assert f'<section id="{anchor}"' in html
+    linked = set(re.findall(r"\]\((figures/[^)]+)\)", markdown))
+    assert linked == {name for name in found if "/" in name}
+    assert html.count("<figure ") > len(linked) > 10, "the chains are drawn on the page only"
+    assert "nan" not in re.findall(r"[a-z]+", markdown.lower())
+
+
+def test_the_page_asks_for_nothing_and_names_no_place(made: Path) -> None:
+    for name in ("index.html", "report.md", "runs.csv"):
+        text = (made / "report" / name).read_text()
+        assert str(made) not in text
+        assert str(Path.home()) + "/" not in text
+    html = (made / "report" / "index.html").read_text()
+    assert "<script" not in html
+    addresses = re.findall(r'(?:href|src)="([^"#][^"]*)"', html)
+    assert addresses == ["data:,"], "no icon is asked for, and nothing else"
+    ids = re.findall(r'\bid="([^"]+)"', html)
+    assert len(ids) == len(set(ids))
+
+
+def test_metrics_are_those_of_the_tracks(made: Path) -> None:
+    found = read_metrics(made / "report" / "metrics.json")
+    assert set(found) == {"molmo2/stage1", "molmo2/stage2", "molmo2/stage3", "nine/sweep", "pile_ffn/study",
+                          "datacomp/study"}  # fmt: skip
+    for track, folder in (("nine", "results"), ("pile_ffn", "results"), ("datacomp", "results"), ("molmo2", "stage2")):
+        own = read_metrics(made / "artifacts" / track / folder / "metrics.json")
+        shared = {label.partition("/")[2]: values for label, values in found.items() if label.startswith(f"{track}/")}
+        assert any(own[label] == values for label, values in shared.items() if label in own)
+
+
+def test_the_same_inputs_give_the_same_bytes(made: Path, tmp_path: Path) -> None:
+    before = files(made / "report")
+    copy = tmp_path / "copy"
+    shutil.copytree(made, copy, symlinks=True)
+    write_report(copy)
+    assert files(copy / "report") == before
+
+
+def test_runs_are_all_there(made: Path) -> None:
+    rows = list(csv.DictReader((made / "report" / "runs.csv").read_text().splitlines()))
+    assert {row["run"] for row in rows} == {run.run_id for run in read_summaries(made / "runs")}
+    trained = next(row for row in rows if row["stage"] == "stage1")
+    assert (trained["world"], trained["device"]) == ("2", "a processor")
+    assert trained["energy_kwh"] == "", "nobody measured it"
+
+
+def test_all_tracks_or_none(tmp_path: Path) -> None:
+    for stage in STEPS:
+        path = tmp_path / "artifacts" / "molmo2" / stage / "export" / "lineage.json"
+        path.parent.mkdir(parents=True)
+        path.touch()
+    with pytest.raises(DataError, match="the results of nine are not in") as error:
+        write_report(tmp_path)
+    assert "dvc repro pipelines/nine/dvc.yaml" in error.value.fix
+    assert not (tmp_path / "report").exists()
+
+
+def test_what_is_there_with_what_is_not(tmp_path: Path) -> None:
+    make_molmo2(tmp_path, ["stage1"])
+    said: list[str] = []
+    write_present(tmp_path, say=said.append)
+    assert said[0] == "absent    molmo2 stage2: dvc repro stage2"
+    assert said[1:4] == [
+        f"absent    {track}: dvc repro pipelines/{track}/dvc.yaml" for track in ("nine", "pile_ffn", "datacomp")
+    ]
+    assert "; nine (`dvc repro pipelines/nine/dvc.yaml` makes it); " in (tmp_path / "report" / "report.md").read_text()
+
+
+def test_nothing_is_nothing_to_report(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="no track has a result"):
+        write_present(tmp_path)
+
+
+def test_a_folder_of_something_else_is_not_replaced(tmp_path: Path) -> None:
+    make_molmo2(tmp_path, ["stage1"])
+    (tmp_path / "notes").mkdir()
+    (tmp_path / "notes" / "mine.txt").write_text("years of work")
+    with pytest.raises(ConfigError, match=r"holds mine\.txt"):
+        write_present(tmp_path, Path("notes"))
+    assert (tmp_path / "notes" / "mine.txt").read_text() == "years of work"
+
+
+def harm_lineage(stage: Path) -> None:
+    path = stage / "export" / "lineage.json"
+    path.write_text(path.read_text().replace("CC-BY-SA-4.0", "CC0-1.0"))
+
+
+def harm_metrics(stage: Path) -> None:
+    (stage / "metrics.json").write_text('{"other": {"train": {"loss": 1.0}}}')
+
+
+@pytest.mark.parametrize(
+    ("harm", "words"), [(harm_lineage, r"lineage\.json"), (harm_metrics, r"metrics\.json has other, and no 'stage1'")]
+)
+def test_what_was_altered_is_refused_and_the_report_before_it_stays(
+    tmp_path: Path, harm: Callable[[Path], None], words: str
+) -> None:
+    make_molmo2(tmp_path, ["stage1"])
+    (tmp_path / "report").mkdir()
+    (tmp_path / "report" / "index.html").write_text("of yesterday")
+    harm(tmp_path / "artifacts" / "molmo2" / "stage1")
+    with pytest.raises(DataError, match=words):
+        write_present(tmp_path)
+    assert (tmp_path / "report" / "index.html").read_text() == "of yesterday"
+
+
+def test_licences_of_the_data_and_the_command_that_proves(made: Path) -> None:
+    text = (made / "report" / "report.md").read_text()
+    assert "CC-BY-SA-4.0" in text
+    assert "derivatives under the same licence" in text
+    assert "trackyard lineage verify artifacts/molmo2/stage3/export" in text
+    assert "No lineage.json lies beside pile_ffn" in text, "which the made exports of that track have not"
+
+
+MEASURE = """
+import json, re, sys, time
+from pathlib import Path
+from trackyard.recipes.overview.writing import write_report
+started = time.process_time()
+write_report(Path(sys.argv[1]))
+# Not ru_maxrss: that of a child begins with its parent's.
+memory = int(re.search(r"VmHWM:\\s+(\\d+)", Path("/proc/self/status").read_text())[1]) * 1024
+print(json.dumps([time.process_time() - started, memory, "torch" in sys.modules]))
+"""
+
+
+@pytest.mark.system
+def test_thousands_of_runs(made: Path, tmp_path: Path) -> None:
+    """5,000 runs of 200 metrics: under 10 s of a core, with the imports, and 1 GB; tables are cut, the file has all."""
+    root = tmp_path / "many"
+    shutil.copytree(made, root, symlinks=True)
+    values = {f"eval/task{number:03d}/accuracy": 0.5 for number in range(200)}
+    events = [{"event": "metrics", "step": 1, "timestamp": 1_700_000_000_000, "values": values},
+              {"event": "status", "state": "finished", "timestamp": 1_700_000_060_000}]  # fmt: skip
+    spool = "".join(json.dumps(event) + "\n" for event in events)
+    for seed in range(5_000):
+        spec = RunSpec(
+            track="pile_ffn", stage="train", parameters={"arm": "baseline"}, plan="p" * 12, model={}, snapshots={},
+            parent=None, code=CODE, image=None, seed=10_000 + seed,
+        )  # fmt: skip
+        folder = root / "runs" / "pile_ffn" / "train" / spec.run_id
+        (folder / "spool").mkdir(parents=True)
+        (folder / "spec.json").write_text(json.dumps({"schema": SCHEMA, "run_id": spec.run_id, "spec": spec.body}))
+        (folder / "spool" / "attempt-0001.jsonl").write_text(spool)
+    done = subprocess.run([sys.executable, "-c", MEASURE, str(root)], check=True, capture_output=True, text=True)
+    seconds, memory, torch = json.loads(done.stdout)
+    assert not torch
+    assert seconds < 10
+    assert memory < 1e9
+    assert sum(1 for _ in (root / "report" / "runs.csv").open()) > 5_000
+    assert (root / "report" / "index.html").stat().st_size < 3e6
+    assert "15 of 5,0" in (root / "report" / "report.md").read_text()
