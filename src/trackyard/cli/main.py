@@ -9,23 +9,26 @@ import typer
 
 from trackyard.cli import (
     catalog,
+    compare,
     data,
     estimate,
     evaluate,
-    export,
     feed,
     lineage,
     mixture,
     params,
     plan,
     preflight,
+    publish,
     record,
+    report,
     run,
     table,
     ui,
 )
 from trackyard.cli.printing import tell
 from trackyard.errors import TrackyardError
+from trackyard.redact import redact_terminal, require_public
 
 _DISK = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
 """What a file system answers that is full or read-only, at whatever line of a command."""
@@ -44,19 +47,23 @@ app.add_typer(plan.app, name="plan")
 app.add_typer(feed.app, name="feed")
 app.add_typer(record.app, name="record")
 app.add_typer(lineage.app, name="lineage")
+app.add_typer(publish.app, name="publish")
 app.add_typer(evaluate.app, name="evaluate")
 app.command("run")(run.run)
 app.command("preflight")(preflight.preflight)
 app.command("estimate")(estimate.estimate)
 app.command("params")(params.params)
 app.command("table")(table.table)
-app.command("export")(export.export)
+app.command("compare")(compare.compare)
+app.command("report")(report.report)
 app.command("ui")(ui.ui)
 
 
 def main() -> None:
-    """Entry point: prints an error's three parts and ends with its exit code."""
+    """Entry point: prints an error's three parts and ends with its exit code. Whatever is printed holds no secret."""
+    redact_terminal()
     try:
+        require_public(sys.argv[1:], fix="give it in the environment (HF_TOKEN, MLFLOW_TRACKING_URI, …), and revoke it")
         app()
     except TrackyardError as error:
         _end(error)

@@ -10,41 +10,39 @@ from typing import Annotated
 
 import typer
 
+from trackyard.cli.following import following
 from trackyard.cli.root import repository_root
 from trackyard.cli.table import STAGES, print_stage
 from trackyard.errors import ConfigError, TrackyardError
 
 
 def run(
-    track: Annotated[str, typer.Argument(help="molmo2, pile_ffn, datacomp or nine")],
-    stage: Annotated[str, typer.Argument(help="stage1, stage2 or stage3; a stage of pipelines/TRACK/dvc.yaml")],
+    track: Annotated[str, typer.Argument(help="molmo2, pile_ffn, datacomp or nine; all for what is about all of them")],
+    stage: Annotated[str, typer.Argument(help="stage1 to stage3; a stage of pipelines/TRACK/dvc.yaml; compare of all")],
     item: Annotated[str | None, typer.Argument(help="cell, arm or part, for stages that are about one")] = None,
     parameters: Annotated[Path, typer.Option("--params", help="parameter file")] = Path("params.yaml"),
     processes: Annotated[int | None, typer.Option(min=1, help="processes, instead of the parameter")] = None,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="of datacomp push: say what would be uploaded")] = False,
 ) -> None:
     """Run a stage to its end, continuing wherever an earlier attempt was cut off."""
     root = repository_root()
-    if dry_run and (track, stage) != ("datacomp", "push"):
-        raise ConfigError(
-            what=f"--dry-run with {track} {stage}",
-            why="it is about what `trackyard run datacomp push` would upload; a stage writes what it writes",
-            fix="trackyard run datacomp push world-42 --dry-run",
-        )
     # Threads that wait by spinning starve each other tenfold where the cores are shared; read when torch is imported.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    # DeepSpeed imports MLflow where it finds it, and MLflow reports its use to its makers unless it is told not to.
+    os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
     if track == "molmo2":
         _run_molmo2(root, stage, item, parameters, processes)
     elif track == "pile_ffn":
         _run_pile_ffn(root, stage, item, parameters, processes)
     elif track == "datacomp":
-        _run_datacomp(root, stage, item, parameters, processes, dry_run=dry_run)
+        _run_datacomp(root, stage, item, parameters, processes)
     elif track == "nine":
         _run_nine(root, stage, item, parameters, processes)
+    elif track == "all":
+        _run_all(root, stage, item)
     else:
         raise ConfigError(
             what=f"no track {track!r}",
-            why="there are molmo2, pile_ffn, datacomp and nine",
+            why="there are molmo2, pile_ffn, datacomp and nine, and all for the report of all four",
             fix="trackyard run molmo2 stage1",
         )
 
@@ -64,7 +62,9 @@ def _run_molmo2(root: Path, stage: str, item: str | None, parameters: Path, proc
     loaded = load_molmo2(root / parameters)
     if processes is not None:
         loaded = loaded.model_copy(update={"processes": processes})
-    if not run_stage(loaded, stage, root, parameter_file=root / parameters, say=_say):  # type: ignore[arg-type]
+    with following(root):
+        done = run_stage(loaded, stage, root, parameter_file=root / parameters, say=_say)  # type: ignore[arg-type]
+    if not done:
         return  # a rank that only helped rank 0 of its launcher
     _deliver(root)
     print_stage(root, stage)
@@ -82,32 +82,28 @@ def _run_pile_ffn(root: Path, stage: str, item: str | None, parameters: Path, pr
     records = stage in PILE_FFN and PILE_FFN[stage].trains
     if records:
         _require_deliverable(root)
-    run_stage(Study(root=root, parameters=loaded), stage, item, parameter_file=root / parameters, say=_say)
+    with following(root) if records else nullcontext():
+        run_stage(Study(root=root, parameters=loaded), stage, item, parameter_file=root / parameters, say=_say)
     # Every start of MLflow takes seconds, and the study has dozens of stages: all runs are delivered with the table.
     if stage == "aggregate":
         _deliver(root)
 
 
-def _run_datacomp(
-    root: Path, stage: str, item: str | None, parameters: Path, processes: int | None, *, dry_run: bool
-) -> None:
+def _run_datacomp(root: Path, stage: str, item: str | None, parameters: Path, processes: int | None) -> None:
     from trackyard.recipes.datacomp.parameters import load_datacomp
     from trackyard.recipes.datacomp.stages import STAGES as DATACOMP
-    from trackyard.recipes.datacomp.stages import run_stage, trained_cell
+    from trackyard.recipes.datacomp.stages import run_stage
     from trackyard.recipes.datacomp.study import Study
 
     loaded = load_datacomp(root / parameters)
     if processes is not None:
         loaded = loaded.model_copy(update={"processes": processes})
     study = Study(root=root, parameters=loaded)
-    if stage == "push":
-        from trackyard.recipes.datacomp.report.pushing import push_export
-
-        push_export(study, trained_cell(loaded, item), _say, dry_run=dry_run)
-        return
-    if stage in DATACOMP and DATACOMP[stage].trains:
+    records = stage in DATACOMP and DATACOMP[stage].trains
+    if records:
         _require_deliverable(root)
-    run_stage(study, stage, item, parameter_file=root / parameters, say=_say)
+    with following(root) if records else nullcontext():
+        run_stage(study, stage, item, parameter_file=root / parameters, say=_say)
     if stage == "compare":
         _deliver(root)
 
@@ -132,9 +128,22 @@ def _run_nine(root: Path, stage: str, item: str | None, parameters: Path, proces
         _deliver(root)
 
 
+def _run_all(root: Path, stage: str, item: str | None) -> None:
+    if stage != "compare" or item is not None:
+        raise ConfigError(
+            what=f"no stage {stage if item is None else f'{stage} {item}'!r} of all tracks",
+            why="what is about all tracks is compare, which writes report/",
+            fix="trackyard run all compare",
+        )
+    from trackyard.recipes.overview.writing import write_report
+
+    _deliver(root)
+    write_report(root, say=_say)
+
+
 def _require_deliverable(root: Path) -> None:
     """A tracking URI of a kind that nothing can be delivered to is refused now, not when the training is over."""
-    from trackyard.record.tracking import database, tracking_uri
+    from trackyard.record.tracking.server import database, tracking_uri
 
     database(tracking_uri(root))
 
@@ -142,9 +151,10 @@ def _require_deliverable(root: Path) -> None:
 def _deliver(root: Path) -> None:
     """What cannot be delivered now stays in the spool, with a warning: the stage itself is done."""
     from trackyard.cli.record import deliver
+    from trackyard.record.tracking.server import AT_STAGE_END
 
     try:
-        deliver(root)
+        deliver(root, AT_STAGE_END, lock_wait_s=5.0, only_changed=True)
     except TrackyardError as error:
         sys.stderr.write(f"warning: {type(error).__name__}\n{error}\n")
 

@@ -2,16 +2,24 @@
 
 from __future__ import annotations
 
-import json
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
 from trackyard.cli.root import repository_root
 from trackyard.errors import DataError
+from trackyard.record.metrics_file import FILE, read_metrics
 
 STAGES = ("stage1", "stage2", "stage3")
+SCORES = {
+    "counting": ("counting accuracy", ".1%"),
+    "multiple_choice": ("multiple-choice accuracy", ".1%"),
+    "pointing": ("pointing F1", ".3f"),
+}
+"""Title and form of each score of the validation."""
+Metrics = Mapping[str, float]
 
 
 def table(track: Annotated[str, typer.Argument(help="molmo2")] = "molmo2") -> None:
@@ -33,41 +41,28 @@ def print_stage(root: Path, stage: str) -> None:
 
 
 def _metrics_path(root: Path, track: str, stage: str) -> Path:
-    return root / "artifacts" / track / stage / "metrics.json"
+    return root / "artifacts" / track / stage / FILE
 
 
 def _print(root: Path, track: str, stages: list[str]) -> None:
     from rich.console import Console
     from rich.table import Table
 
-    bodies: dict[str, Any] = {stage: json.loads(_metrics_path(root, track, stage).read_text()) for stage in stages}
+    found = {stage: read_metrics(_metrics_path(root, track, stage))[stage] for stage in stages}
     shown = Table(title=f"{track}: at the start of each stage -> trained")
     shown.add_column("")
     for stage in stages:
         shown.add_column(stage, justify="right")
-    rows: list[tuple[str, Any]] = [
-        ("steps", lambda body: f"{body['steps']:,}"),
-        ("tokens", lambda body: f"{body['tokens']:,}"),
-        ("padding", lambda body: f"{body['padding']:.1%}"),
-        ("training loss, first -> last", lambda body: _arrow(body["loss"]["first"], body["loss"]["last"], ".3f")),
-        ("validation loss", lambda body: _moments(body["validation"]["loss"], ".3f")),
-        ("counting accuracy", lambda body: _score(body, "counting", ".1%")),
-        ("multiple-choice accuracy", lambda body: _score(body, "multiple_choice", ".1%")),
-        ("pointing F1", lambda body: _score(body, "pointing", ".3f")),
-    ]
-    for label, cell in rows:
-        shown.add_row(label, *(cell(bodies[stage]) for stage in stages))
+    for label, cells in _rows(list(found.values())):
+        shown.add_row(label, *cells)
     console = Console(width=110)
     console.print(shown)
-    scored = bodies[stages[0]]["validation"]
+    first = found[stages[0]]
     chances = [
-        f"{label} {scored[metric]['chance']:.3f} ({scored[metric]['examples']} examples)"
-        for metric, label in (
-            ("counting", "counting"),
-            ("multiple_choice", "multiple choice"),
-            ("pointing", "pointing"),
-        )
-        if metric in scored
+        f"{metric.replace('_', ' ')} {first[f'chance/validation/{metric}']:.3f} "
+        f"({first[f'examples/validation/{metric}']:.0f} examples)"
+        for metric in SCORES
+        if f"validation/{metric}" in first
     ]
     console.print(f"by chance: {', '.join(chances)}")
     last = STAGES.index(stages[-1])
@@ -75,14 +70,17 @@ def _print(root: Path, track: str, stages: list[str]) -> None:
     console.print(f"next: {following}")
 
 
-def _moments(body: dict[str, float], form: str) -> str:
-    return _arrow(body["start"], body["trained"], form)
+def _rows(found: list[Metrics]) -> Iterator[tuple[str, list[str]]]:
+    """A label and a cell of every stage."""
+    yield "steps", [f"{of['train/steps']:,.0f}" for of in found]
+    yield "tokens", [f"{of['train/tokens']:,.0f}" for of in found]
+    yield "padding", [f"{of['train/padding']:.1%}" for of in found]
+    yield "training loss, first -> last", [f"{of['train/first_loss']:.3f} -> {of['train/loss']:.3f}" for of in found]
+    yield "validation loss", [_moved(of, "loss", ".3f") for of in found]
+    for metric, (label, form) in SCORES.items():
+        yield label, [_moved(of, metric, form) for of in found]
 
 
-def _score(body: dict[str, Any], metric: str, form: str) -> str:
-    score = body["validation"].get(metric)
-    return _moments(score, form) if score else "not measured"
-
-
-def _arrow(start: float, trained: float, form: str) -> str:
-    return f"{start:{form}} -> {trained:{form}}"
+def _moved(of: Metrics, measure: str, form: str) -> str:
+    name = f"validation/{measure}"
+    return f"{of[f'start/{name}']:{form}} -> {of[name]:{form}}" if name in of else "not measured"
