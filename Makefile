@@ -20,7 +20,7 @@ export PATH := $(BIN):$(PATH)
 export DVC_NO_ANALYTICS := 1
 export HF_HUB_OFFLINE := 1
 
-.PHONY: help setup demo test check ui bench
+.PHONY: help setup demo demo-all test check ui bench
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(firstword $(MAKEFILE_LIST)) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 12
@@ -48,6 +48,11 @@ demo: setup ## train the embedded Molmo2 through its three stages and print the 
 	@[ -f data/mini/tulu/manifest.json ] || dvc pull data.dvc
 	dvc repro stage3
 	$(TABLE)
+
+demo-all: setup ## run every pipeline on the mini profile and write the report of all tracks (a quarter of an hour)
+	@[ -f data/mini/tulu/manifest.json ] || dvc pull data.dvc
+	dvc repro compare
+	@echo 'report    report/index.html;  next: make ui'
 
 test: setup ## run every test, on two cores
 	python -m pytest -n 2 --dist loadfile

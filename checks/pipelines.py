@@ -3,7 +3,8 @@
     python -m checks.pipelines
 
 DVC resolves a bare stage name in the root dvc.yaml only and lets it win silently over a same-named stage elsewhere, so
-no pipeline has a name of the root's. Two pipelines may: theirs are given with the file. `data.dvc` owns data/, so no
+no pipeline has a name of the root's, unless the root's stage needs that one and so runs it too. Two pipelines may share
+a name: theirs are given with the file. `data.dvc` owns data/, so no
 stage writes there (hpc spec section 8).
 Exit 0: sound, 1: a problem, or no dvc.yaml at all.
 """
@@ -17,6 +18,7 @@ from pathlib import Path
 from dvc.exceptions import DvcException
 from dvc.repo import Repo
 from dvc.stage import PipelineStage
+from networkx import descendants
 
 from checks.repository import ROOT, files
 
@@ -36,35 +38,43 @@ def _below(path: Path, folder: Path) -> bool:
     return path == folder or folder in path.parents
 
 
+def _where(stage: PipelineStage, root: Path) -> str:
+    return Path(stage.path).relative_to(root).as_posix()
+
+
 def examine(root: Path) -> Report:
     """Check every dvc.yaml below `root`."""
     found = tuple(files(root, [":(glob)**/dvc.yaml"]))
     if not found:
         return Report(files=(), stages=0, problems=("no dvc.yaml found: no pipeline was checked",))
     problems = []
-    owners: dict[str, set[str]] = {}
+    owners: dict[str, list[PipelineStage]] = {}
     try:
         with Repo(str(root)) as repo:
             stages = [stage for stage in repo.index.stages if isinstance(stage, PipelineStage)]
             repo.index.check_graph()
+            needed = {stage: descendants(repo.index.graph, stage) for stage in stages}
     except DvcException as error:
         # One broken file breaks every dvc command, so nothing else can be said before it is mended.
         told = str(error.__cause__ or error).strip()
         return Report(files=found, stages=0, problems=(f"dvc cannot load the pipelines: {error}: {told}",))
     for stage in stages:
-        where = Path(stage.path).relative_to(root).as_posix()
-        owners.setdefault(stage.name.partition("@")[0], set()).add(where)
+        owners.setdefault(stage.name.partition("@")[0], []).append(stage)
         problems += [
-            f"{where}: stage {stage.name!r} writes {out.def_path!r} below {DATA}/, owned by data.dvc; use artifacts/"
+            f"{_where(stage, root)}: stage {stage.name!r} writes {out.def_path!r} below {DATA}/, owned by data.dvc; "
+            "use artifacts/"
             for out in stage.outs
             if out.protocol == "local" and _below(Path(out.fs_path), root / DATA)
         ]
-    problems += [
-        f"stage name {name!r} is used in {' and '.join(sorted(where))}; `dvc repro {name}` reaches only the root's"
-        for name, where in sorted(owners.items())
-        if PIPELINE in where and len(where) > 1
-    ]
-    loaded = {where for where_of_name in owners.values() for where in where_of_name}
+    for name, same in sorted(owners.items()):
+        own = [stage for stage in same if _where(stage, root) == PIPELINE]
+        shadowed = sorted({_where(stage, root) for stage in same if own and stage not in {own[0], *needed[own[0]]}})
+        if shadowed:
+            problems.append(
+                f"stage name {name!r} is used in {' and '.join([PIPELINE, *shadowed])}; `dvc repro {name}` reaches "
+                "only the root's"
+            )
+    loaded = {_where(stage, root) for stage in stages}
     problems += [f"{path} gives no stage: dvc does not see it or it is empty" for path in found if path not in loaded]
     return Report(files=found, stages=len(stages), problems=tuple(problems))
 

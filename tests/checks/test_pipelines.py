@@ -75,3 +75,14 @@ def test_no_pipeline_at_all_is_a_failure(root: Path, capsys: pytest.CaptureFixtu
         (root / name).unlink()
     assert main(root) == 1
     assert "no dvc.yaml found" in capsys.readouterr().err
+
+
+def test_a_name_of_the_root_may_be_that_of_a_stage_it_needs(root: Path) -> None:
+    (root / "sub").mkdir()
+    (root / "sub" / "dvc.yaml").write_text("stages:\n  all:\n    cmd: 'true'\n    outs: [one]\n")
+    whole = "  all:\n    cmd: 'true'\n    deps: [%s]\n    outs: [artifacts/all]\n"
+    (root / "dvc.yaml").write_text(SOUND["dvc.yaml"] + whole % "sub/one")
+    assert examine(root).problems == ()
+    (root / "dvc.yaml").write_text(SOUND["dvc.yaml"] + whole % "artifacts/one")
+    (problem,) = examine(root).problems
+    assert "'all' is used in dvc.yaml and sub/dvc.yaml" in problem
