@@ -6,9 +6,13 @@ import os
 import signal
 import tempfile
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 from hypothesis import settings
+from xdist.scheduler import LoadFileScheduling
+
+from tests.system.everything import SHARED_BY
 
 # How long an example takes says something about the machine, not about the code.
 settings.register_profile("trackyard", deadline=None)
@@ -51,3 +55,22 @@ def ordinary_environment() -> Iterator[None]:
     yield
     os.environ.clear()
     os.environ.update(before)
+
+
+class ByWorkspace(LoadFileScheduling):
+    """A file at a time to each worker; files that look at one workspace count as one, which is begun first."""
+
+    _SHARED = "one workspace"
+
+    def _split_scope(self, nodeid: str) -> str:
+        file = super()._split_scope(nodeid)
+        return self._SHARED if file in SHARED_BY else file
+
+    def _assign_work_unit(self, node: Any) -> None:
+        if self._SHARED in self.workqueue:
+            self.workqueue.move_to_end(self._SHARED, last=False)
+        super()._assign_work_unit(node)
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> ByWorkspace:
+    return ByWorkspace(config, log)

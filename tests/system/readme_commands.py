@@ -6,6 +6,7 @@ _DEMO = "tests/system/test_demo.py"
 _HERE = "tests/test_readme.py"
 _GUIDE = "tests/system/test_data_guide.py"
 _NINE = "tests/system/test_nine.py"
+_ALL = "tests/system/test_demo_all.py"
 
 EXECUTED_BY: dict[str, str] = {
     "make demo": f"{_DEMO}::test_demo",
@@ -23,6 +24,8 @@ EXECUTED_BY: dict[str, str] = {
     ),
     "dvc repro pipelines/nine/dvc.yaml": f"{_NINE}::test_every_stage_ran_and_the_table_has_every_data_set",
     "trackyard evaluate tasks --group nine": f"{_NINE}::test_the_tasks_are_listed",
+    "make demo-all": f"{_ALL}::test_every_pipeline_ran_once_and_the_report_last",
+    "dvc repro compare": f"{_ALL}::test_nothing_is_run_twice",
     "make test": f"{_HERE}::test_ci_runs_the_tests",
     "trackyard preflight stage1": f"{_HERE}::test_the_plan",
     "trackyard plan build stage1": f"{_HERE}::test_the_plan",
@@ -40,6 +43,9 @@ EXECUTED_BY: dict[str, str] = {
     "trackyard lineage verify artifacts/molmo2/stage3/export": (
         f"{_DEMO}::test_the_lineage_of_the_last_export_is_proved"
     ),
+    "trackyard compare --track pile_ffn": f"{_ALL}::test_the_arms_are_ranked",
+    "trackyard report": f"{_ALL}::test_the_report_is_written_again",
+    "trackyard record status": f"{_ALL}::test_nothing_waits_for_mlflow",
     "make ui": f"{_DEMO}::test_ui",
     "dvc repro stage2": f"{_DEMO}::test_repro_again_does_nothing",
 }

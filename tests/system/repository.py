@@ -90,6 +90,8 @@ class Repository:
             "TRACKYARD_COMMIT": COMMIT,
             "HF_HUB_OFFLINE": "1",
             "MLFLOW_TRACKING_URI": NOWHERE,
+            # Nor a process that goes on asking it.
+            "TRACKYARD_SYNC_SECONDS": "0",
             # Two threads would spin against each other, and against whatever else this machine does.
             "OMP_NUM_THREADS": "1",
             "COLUMNS": "120",
@@ -246,14 +248,14 @@ def small_parameters() -> dict[str, Any]:
 def spooled(run: Path, *, exact: bool = True) -> dict[int, dict[str, float]]:
     """Training metrics by step, the first of every attempt; if `exact`, a repeated step must repeat its values.
 
-    What a step cost (usage/...) is another measurement each time, and not among them.
+    What a step cost (usage/..., system/...) is another measurement each time, and not among them.
     """
     found: dict[int, dict[str, float]] = {}
     for path in sorted(run.glob("spool/attempt-*.jsonl")):
         for line in path.read_bytes().split(b"\n")[:-1]:
             event = json.loads(line)
             if event["event"] == "metrics" and "train/loss" in event["values"]:
-                values = {key: value for key, value in event["values"].items() if not key.startswith("usage/")}
+                values = {k: value for k, value in event["values"].items() if not k.startswith(("usage/", "system/"))}
                 earlier = found.setdefault(event["step"], values)
                 assert not exact or earlier == values, f"step {event['step']} differs between attempts"
     return found

@@ -16,11 +16,13 @@ import yaml
 
 from tests.system.repository import PACKS, SOURCE, STAGE1_STEPS, STEPS, Repository
 from trackyard.cli.main import app
+from trackyard.record.metrics_file import read_metrics
 
 pytestmark = pytest.mark.system
 
 SURFACE = {
     "catalog check": ["--json"],
+    "compare": ["runs", "--track", "--stage", "--metric", "--json"],
     "data fetch": ["names", "--archive", "--retry-failed", "--endpoint", "--dry-run", "--json"],
     "data import": [
         "mapping",
@@ -118,7 +120,6 @@ SURFACE = {
         "--gpus",
         "--json",
     ],
-    "export": ["source", "target", "--layout"],
     "feed figures": ["--params", "--out", "--json"],
     "feed view": [
         "stage",
@@ -132,7 +133,9 @@ SURFACE = {
         "--out",
         "--json",
     ],
-    "lineage verify": ["path"],
+    "lineage graph": ["path", "--out"],
+    "lineage show": ["path", "--json"],
+    "lineage verify": ["path", "--trust"],
     "params": ["track", "--profile", "--base", "--json"],
     "mixture diff": ["a", "b", "--sizes", "--json"],
     "mixture plot": ["stage", "--out", "--params", "--sizes", "--max-epochs", "--rows-per-pack"],
@@ -142,8 +145,13 @@ SURFACE = {
     "plan diff": ["a", "b", "--params", "--against", "--json"],
     "plan show": ["plan", "--params", "--step", "--slot", "--json"],
     "preflight": ["stage", "--params", "--context-parallel", "--json"],
-    "record sync": [],
-    "run": ["track", "stage", "item", "--params", "--processes", "--dry-run"],
+    "publish card": ["name", "--out", "--params"],
+    "publish export": ["name", "out", "--layout", "--form", "--base", "--params"],
+    "publish push": ["folder", "--repo", "--endpoint", "--public", "--really"],
+    "record status": ["--json"],
+    "record sync": ["--follow"],
+    "report": ["--out", "--track"],
+    "run": ["track", "stage", "item", "--params", "--processes"],
     "table": ["track"],
     "ui": ["--port"],
 }
@@ -229,8 +237,8 @@ def test_table_shows_every_finished_stage_and_the_next_command(uninterrupted: Re
     ended = uninterrupted.trackyard("table")
     assert ended.code == 0, ended
     assert re.search(rf"steps +│ +{STAGE1_STEPS} │ +{STEPS} ", ended.out)
-    metrics = json.loads((uninterrupted.path / "artifacts/molmo2/stage2/metrics.json").read_text())
-    assert f"{metrics['loss']['first']:.3f} -> {metrics['loss']['last']:.3f}" in ended.out
+    metrics = read_metrics(uninterrupted.path / "artifacts/molmo2/stage2/metrics.json")["stage2"]
+    assert f"{metrics['train/first_loss']:.3f} -> {metrics['train/loss']:.3f}" in ended.out
     assert "next: dvc repro stage3" in ended.out
 
 
@@ -244,23 +252,25 @@ def test_lineage_is_proved_until_a_byte_changes(uninterrupted: Repository, tmp_p
         ended = repository.trackyard("lineage", "verify", f"artifacts/molmo2/{stage}/export")
         assert ended.code == 0, ended
         last = ended.out.strip().splitlines()[-1]
-        found = re.fullmatch(r"(\d+) links proved, \d+ unproved, (\d+) files hashed", last)
+        found = re.fullmatch(r"(\d+) links proved, 0 taken on trust, ([\d,]+) files \(.+\) hashed", last)
         assert found is not None, last
         assert int(found[1]) >= 4
-        assert "proved    files: " in ended.out
+        assert "proved files: " in ended.out
     export = repository.path / "artifacts/molmo2/stage1/export"
     weights = bytearray((export / "model.safetensors").read_bytes())
     weights[-1] ^= 1
     (export / "model.safetensors").write_bytes(weights)
     parts = repository.trackyard("lineage", "verify", str(export.relative_to(repository.path))).error(1, "DataError")
-    assert parts["what"].startswith("link 'file model.safetensors' is wrong: ")
+    assert re.match(r"link 'files' is wrong: blake3 of \S*/stage1/export/model\.safetensors: expected ", parts["what"])
     # The stage after it was made from other bytes than these.
     child = repository.trackyard("lineage", "verify", "artifacts/molmo2/stage2/export").error(1, "DataError")
-    assert child["what"].startswith("link 'parent: file model.safetensors' is wrong: ")
+    assert re.match(r"link 'parent: files' is wrong: blake3 of \S*/stage1/export/model\.safetensors: ", child["what"])
 
 
 def test_lineage_of_a_run_directory(uninterrupted: Repository) -> None:
-    run = uninterrupted.run_directory().relative_to(uninterrupted.path)
-    ended = uninterrupted.trackyard("lineage", "verify", str(run))
+    run = uninterrupted.run_directory()
+    made = [run / "result.json", *(path for path in (run / "final").rglob("*") if path.is_file())]
+    ended = uninterrupted.trackyard("lineage", "verify", str(run.relative_to(uninterrupted.path)))
     assert ended.code == 0, ended
-    assert "proved    files: 2 re-hashed" in ended.out
+    assert len(made) >= 2
+    assert f"proved files: {len(made)} files re-hashed" in ended.out

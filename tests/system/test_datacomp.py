@@ -14,12 +14,15 @@ import pytest
 from PIL import Image
 from safetensors import safe_open
 
-from tests.system.test_demo import ROOT, run
+from tests.system.agreement import disagreements
+from tests.system.commands import run
+from tests.system.everything import PERSON, SECRET, Everything
 from trackyard.recipes.datacomp.cells import BASE, CONTROLS, NO_WORLD, WORLD, Cell
 from trackyard.recipes.datacomp.parameters import load_datacomp
 from trackyard.recipes.datacomp.results import DOCUMENT, Result, read_result
 from trackyard.recipes.datacomp.study import ARTIFACTS, EVALUATIONS, Study
 from trackyard.record.code import code_identity
+from trackyard.record.metrics_file import read_metrics
 from trackyard.runner import SystemRunner
 
 pytestmark = pytest.mark.system
@@ -27,9 +30,6 @@ pytestmark = pytest.mark.system
 PIPELINE = "pipelines/datacomp/dvc.yaml"
 UNCHANGED = re.compile(r"Stage '([^']+)' didn't change")
 RUNNING = re.compile(r"Running stage '([^']+)'")
-SECRET = "hf_" + "CaNaRy" * 6
-"""Of the form of a hub's token."""
-PERSON = "someone.private@example.org"
 BLANK = 2.0
 """Standard deviation of grey values [0, 255] below which an image shows nothing."""
 PLANNED = {"http_404", "http_410", "http_403", "http_429", "http_5xx", "not_image", "truncated", "too_small", "opt_out"}
@@ -55,12 +55,11 @@ class Done:
 
 
 @pytest.fixture(scope="module")
-def done(tmp_path_factory: pytest.TempPathFactory) -> Done:
-    """A clone of the last commit, with the environment of these tests, secrets in it, and the whole track run."""
-    clone = tmp_path_factory.mktemp("datacomp") / "trackyard"
-    run(["git", "clone", "--quiet", str(ROOT), str(clone)], ROOT)
-    ended = run(["dvc", "repro", PIPELINE], clone, more={"HF_TOKEN": SECRET, "EMAIL": PERSON})
-    return Done(clone=clone, study=Study(root=clone, parameters=load_datacomp(clone / "params.yaml")), out=ended.stdout)
+def done(everything: Everything) -> Done:
+    """What `make demo-all` left of the track, run with secrets in its environment."""
+    clone = everything.clone
+    parameters = load_datacomp(clone / "params.yaml")
+    return Done(clone=clone, study=Study(root=clone, parameters=parameters), out=everything.out_of(PIPELINE))
 
 
 def stages(study: Study) -> set[str]:
@@ -84,6 +83,16 @@ def test_nothing_is_run_twice(done: Done) -> None:
     again = run(["dvc", "repro", PIPELINE], done.clone).stdout
     assert not RUNNING.findall(again)
     assert set(UNCHANGED.findall(again)) == stages(done.study)
+
+
+def test_metrics_json_is_what_mlflow_shows(done: Done) -> None:
+    metrics = read_metrics(done.study.artifacts / "results" / "metrics.json")
+    runs, database = done.clone / "runs" / "datacomp", done.clone / "mlflow.db"
+    for label, cell in done.study.parameters.trained_cells.items():
+        header = read_result(done.study.document("train", cell), "train").header
+        assert disagreements(metrics[label], runs / "train" / header.run_id, database) == [], label
+    (whole,) = (runs / "study").iterdir()
+    assert disagreements(metrics["study"], whole, database) == []
 
 
 def test_every_row_has_one_outcome(done: Done) -> None:

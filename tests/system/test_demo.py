@@ -2,24 +2,21 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import shutil
-import signal
-import socket
 import subprocess
 import sys
-import time
-import urllib.request
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 import yaml
 
-ROOT = Path(__file__).resolve().parents[2]
-BIN = Path(sys.executable).parent
+from tests.system.agreement import disagreements
+from tests.system.browser import chromium, wait_for
+from tests.system.commands import BIN, ROOT, digests, environment, run
+from tests.system.everything import Everything
+from trackyard.record.metrics_file import read_metrics
 
 # By how much the trained model must beat both the untrained one and chance (seed 0; see the README's table).
 COUNTING_MARGIN = 0.15
@@ -29,41 +26,14 @@ POINTING_MARGIN = 0.15
 pytestmark = pytest.mark.system
 
 
-def environment() -> dict[str, str]:
-    values = {name: value for name, value in os.environ.items() if not name.startswith(("TRACKYARD_", "MLFLOW_"))}
-    values |= {"PATH": f"{BIN}{os.pathsep}{values['PATH']}", "DVC_NO_ANALYTICS": "1", "HF_HUB_OFFLINE": "1", "CI": "1"}
-    return values
-
-
-def run(
-    argv: list[str], cwd: Path, *, check: bool = True, more: dict[str, str] | None = None
-) -> subprocess.CompletedProcess[str]:
-    """more: environment variables beside the usual ones."""
-    done = subprocess.run(argv, cwd=cwd, env=environment() | (more or {}), capture_output=True, text=True, check=False)
-    assert not check or done.returncode == 0, f"{argv} ended with {done.returncode}\n{done.stdout}\n{done.stderr}"
-    return done
-
-
-def digests(folder: Path) -> dict[str, str]:
-    return {
-        str(path.relative_to(folder)): hashlib.sha256(path.read_bytes()).hexdigest()
-        for path in sorted(folder.rglob("*"))
-        if path.is_file()
-    }
-
-
 @pytest.fixture(scope="module")
-def clone(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def clone(everything: Everything) -> Path:
     """A clone of the last commit, with the environment of these tests, and the three stages trained in it."""
-    target = tmp_path_factory.mktemp("demo") / "trackyard"
-    run(["git", "clone", "--quiet", str(ROOT), str(target)], ROOT)
-    run(["dvc", "pull", "data.dvc"], target)
-    run(["dvc", "repro", "stage3"], target)
-    return target
+    return everything.clone
 
 
-def metrics(clone: Path, stage: str) -> dict[str, dict[str, dict[str, float]]]:
-    return json.loads((clone / "artifacts" / "molmo2" / stage / "metrics.json").read_text())
+def metrics(clone: Path, stage: str) -> dict[str, float]:
+    return read_metrics(clone / "artifacts" / "molmo2" / stage / "metrics.json")[stage]
 
 
 def test_pull_brings_identical_bytes_without_a_network(tmp_path: Path) -> None:
@@ -97,19 +67,30 @@ def test_the_generator_makes_the_rows_of_the_shipped_snapshot(clone: Path) -> No
 
 def test_demo(clone: Path) -> None:
     """The trained model beats the untrained one and chance in counting, multiple choice and pointing."""
-    untrained, trained = metrics(clone, "stage1")["validation"], metrics(clone, "stage3")["validation"]
+    untrained, trained = metrics(clone, "stage1"), metrics(clone, "stage3")
     for metric, margin in (
         ("counting", COUNTING_MARGIN),
         ("multiple_choice", CHOICE_MARGIN),
         ("pointing", POINTING_MARGIN),
     ):
-        score, start, chance = trained[metric]["trained"], untrained[metric]["start"], trained[metric]["chance"]
-        assert trained[metric]["examples"] >= 96
+        name = f"validation/{metric}"
+        score, start, chance = trained[name], untrained[f"start/{name}"], trained[f"chance/{name}"]
+        assert trained[f"examples/{name}"] >= 96
         assert score >= start + margin, f"{metric}: {score:.3f} against {start:.3f} untrained"
         assert score >= chance + margin, f"{metric}: {score:.3f} against {chance:.3f} by chance"
     table = run(["trackyard", "table", "molmo2"], clone).stdout
     for row in ("steps", "tokens", "padding", "validation loss", "counting accuracy", "pointing F1", "next: make ui"):
         assert row in table
+
+
+def test_metrics_json_is_what_mlflow_shows(clone: Path) -> None:
+    for stage in ("stage1", "stage2", "stage3"):
+        (run_directory,) = (clone / "runs" / "molmo2" / stage).iterdir()
+        values = metrics(clone, stage)
+        assert len(values) > 15
+        assert disagreements(values, run_directory, clone / "mlflow.db") == []
+        # Control: another number would be seen.
+        assert len(disagreements(values | {"train/steps": 1.0}, run_directory, clone / "mlflow.db")) == 1
 
 
 def test_repro_again_does_nothing(clone: Path) -> None:
@@ -232,92 +213,29 @@ def test_the_export_generates_the_same_tokens_in_the_stock_class(clone: Path, tm
     assert tokens.tokenizer.decode(stock, skip_special_tokens=True) == ours[0]
 
 
-@pytest.fixture
-def served(clone: Path) -> Iterator[str]:
-    """`make ui`'s command on a free port, ended by its own process id."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    process = subprocess.Popen(
-        [str(BIN / "trackyard"), "ui", "--port", str(port)], cwd=clone, env=environment(), start_new_session=True
-    )
-    address = f"http://127.0.0.1:{port}"
-    try:
-        for _ in range(240):
-            assert process.poll() is None, "the server ended by itself"
-            try:
-                urllib.request.urlopen(f"{address}/health", timeout=2).read()
-                break
-            except OSError:
-                time.sleep(0.5)
-        else:
-            pytest.fail("the server did not answer within two minutes")
-        yield address
-    finally:
-        os.killpg(process.pid, signal.SIGTERM)
-        process.wait(timeout=30)
-
-
 @pytest.mark.browser
 def test_ui(served: str, tmp_path: Path) -> None:
     """Headless Chromium finds the three stages with their metrics, and the comparison page."""
-    chromium = shutil.which("chromium")
-    if chromium is None or shutil.which("chromedriver") is None:
-        pytest.skip("chromium and chromedriver are not installed (apt-get install chromium chromium-driver)")
     from mlflow import MlflowClient
-    from selenium import webdriver
-    from selenium.webdriver.chrome.service import Service
 
     client = MlflowClient(tracking_uri=served)
     experiment = client.get_experiment_by_name("molmo2")
     found = client.search_runs([experiment.experiment_id])
-    by_stage = {item.data.tags["trackyard.stage"]: item for item in found}
+    runs = [item for item in found if "trackyard.run_id" in item.data.tags]
+    by_stage = {item.data.tags["trackyard.stage"]: item for item in runs}
     assert set(by_stage) >= {"stage1", "stage2", "stage3"}
     for item in by_stage.values():
         assert item.info.status == "FINISHED"
         assert "validation/counting" in item.data.metrics
         assert item.inputs.dataset_inputs
 
-    options = webdriver.ChromeOptions()
-    options.binary_location = chromium
-    for flag in (
-        "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-sync",
-        "--disable-background-networking", "--disable-component-update", "--window-size=1600,1000",
-        f"--user-data-dir={tmp_path / 'profile'}",
-    ):  # fmt: skip
-        options.add_argument(flag)
-    driver = webdriver.Chrome(options=options, service=Service(shutil.which("chromedriver")))
     keep = Path(os.environ.get("TRACKYARD_SCREENSHOTS", str(tmp_path)))
-    try:
+    with chromium(tmp_path / "profile") as driver:
         runs_page = f"{served}/#/experiments/{experiment.experiment_id}/runs"
-        _wait_for(driver, runs_page, ["stage1", "stage2", "stage3"])
+        wait_for(driver, runs_page, ["stage1"])
         driver.save_screenshot(str(keep / "runs.png"))
         ids = json.dumps([item.info.run_id for item in by_stage.values()])
         compare = f"{served}/#/compare-runs?runs={ids}&experiments=[%22{experiment.experiment_id}%22]"
-        _wait_for(driver, compare, ["validation/counting", "train/loss"])
+        wait_for(driver, compare, ["validation/counting", "train/loss"])
         driver.save_screenshot(str(keep / "compare.png"))
-    finally:
-        driver.quit()
     assert (keep / "compare.png").stat().st_size > 20_000
-
-
-SCROLL = """
-for (const box of document.querySelectorAll("div")) {
-  const end = box.scrollHeight - box.clientHeight;
-  if (end > 20 && ["auto", "scroll"].includes(getComputedStyle(box).overflowY))
-    box.scrollTop = box.scrollTop >= end - 1 ? 0 : box.scrollTop + box.clientHeight / 2;
-}
-"""
-
-
-def _wait_for(driver: object, address: str, words: list[str]) -> None:
-    """Until the page has shown all words. Long tables hold only the rows in view, and are scrolled through."""
-    driver.get(address)  # type: ignore[attr-defined]
-    seen: list[str] = []
-    for _ in range(120):
-        seen.append(driver.execute_script("return document.body.innerText"))  # type: ignore[attr-defined]
-        if all(any(word in text for text in seen) for word in words):
-            return
-        driver.execute_script(SCROLL)  # type: ignore[attr-defined]
-        time.sleep(0.5)
-    pytest.fail(f"{address} does not show {words}; it shows:\n{seen[-1][:3000]}")

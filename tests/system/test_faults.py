@@ -22,6 +22,7 @@ from tests.system.forked import Fault, Forks
 from tests.system.repository import PACKS, SAVE_EVERY, STEPS, Repository, spooled
 from trackyard.digest import digest_file
 from trackyard.durable import TEMPORARY
+from trackyard.record.metrics_file import read_metrics
 from trackyard.record.rundir import open_existing
 from trackyard.train.checkpoint import COMPLETE, MANIFEST, complete_checkpoints, verify_checkpoint
 
@@ -78,7 +79,7 @@ def same_losses(repository: Repository, reference: Repository) -> None:
     found, expected = spooled(run, exact=False), spooled(other)
     assert sorted(found) == sorted(expected) == list(range(1, STEPS + 1))
     for step, values in expected.items():
-        assert found[step]["train/tokens"] == values["train/tokens"]
+        assert found[step]["train/step_tokens"] == values["train/step_tokens"]
         assert found[step]["train/loss"] == pytest.approx(values["train/loss"], abs=TOLERANCE)
 
 
@@ -283,7 +284,8 @@ def test_losses_that_are_no_number_on_one_rank_of_two(forks: Forks, whole: Repos
         assert line.startswith(f"step {step} (rows ")
         assert any(f"{dataset}/" in line or dataset in line for dataset, *_ in rows[step][0])
     assert "going back to the weights of step 6, and on at step 11" in told
-    assert json.loads((repository.path / "artifacts/molmo2/stage2/metrics.json").read_text())["skipped_steps"] == 5
+    metrics = read_metrics(repository.path / "artifacts/molmo2/stage2/metrics.json")["stage2"]
+    assert metrics["train/skipped_steps"] == 5
     assert finite(run / WEIGHTS)
     assert all(finite(file) for file in run.glob("checkpoints/step-*/state-*.safetensors"))
 

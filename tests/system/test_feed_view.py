@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -13,6 +12,7 @@ import pytest
 import yaml
 from typer.testing import CliRunner
 
+from tests.system.browser import chromium
 from tests.system.repository import COMMIT, SOURCE, mini_rows, small_parameters, write_rows
 from trackyard.cli import data, feed
 from trackyard.recipes.molmo2.parameters import load_molmo2
@@ -71,26 +71,8 @@ pytestmark = [pytest.mark.system, pytest.mark.browser]
 @pytest.fixture(scope="module")
 def driver(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
     """Headless Chromium that remembers what its console says."""
-    chromium = shutil.which("chromium")
-    if chromium is None or shutil.which("chromedriver") is None:
-        pytest.skip("chromium and chromedriver are not installed (apt-get install chromium chromium-driver)")
-    from selenium import webdriver
-    from selenium.webdriver.chrome.service import Service
-
-    options = webdriver.ChromeOptions()
-    options.binary_location = chromium
-    options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
-    for flag in (
-        "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-sync",
-        "--disable-background-networking", "--disable-component-update", "--window-size=1400,1200",
-        f"--user-data-dir={tmp_path_factory.mktemp('profile')}",
-    ):  # fmt: skip
-        options.add_argument(flag)
-    started = webdriver.Chrome(options=options, service=Service(shutil.which("chromedriver")))
-    try:
+    with chromium(tmp_path_factory.mktemp("profile"), width=1400, height=1200) as started:
         yield started
-    finally:
-        started.quit()
 
 
 def command(app: Any, *arguments: str, root: Path) -> str:

@@ -6,7 +6,6 @@ The srun test wants a Slurm of its own on this machine (hpc spec section 3). Deb
 
 from __future__ import annotations
 
-import json
 import os
 import signal
 import sys
@@ -20,6 +19,7 @@ import pytest
 from tests.system.one_slurm import Slurm, lacking, one_slurm
 from tests.system.repository import COMMAND, STEPS, Repository, Running, spooled
 from trackyard.launch.processes import free_port
+from trackyard.record.metrics_file import read_metrics
 
 pytestmark = pytest.mark.system
 
@@ -61,13 +61,13 @@ def _once(repository: Repository, reference: Repository, out: str) -> None:
     found, expected = spooled(run, exact=False), spooled(reference.run_directory())
     assert sorted(found) == list(range(1, STEPS + 1))
     for step, values in expected.items():
-        assert found[step]["train/tokens"] == values["train/tokens"]
+        assert found[step]["train/step_tokens"] == values["train/step_tokens"]
         assert found[step]["train/loss"] == pytest.approx(values["train/loss"], abs=1e-4)
     assert out.count("run       ") == 1, out
     assert out.count("training loss, first -> last") == 1, out
     assert list((run / "stacks").iterdir()) == []
-    metrics = json.loads((repository.path / "artifacts/molmo2/stage2/metrics.json").read_text())
-    assert metrics["steps"] == STEPS
+    metrics = read_metrics(repository.path / "artifacts/molmo2/stage2/metrics.json")["stage2"]
+    assert metrics["train/steps"] == STEPS
 
 
 def test_torchrun_is_stopped_by_its_agent_and_goes_on_as_deepspeed_starts_it(

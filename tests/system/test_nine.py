@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import json
 import re
 import sqlite3
 from contextlib import closing
@@ -12,10 +11,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import yaml
 from PIL import Image
 
-from tests.system.test_demo import ROOT, run
+from tests.system.agreement import disagreements
+from tests.system.commands import run
+from tests.system.everything import Everything
 from trackyard.evaluate.configuration_results import read_configuration
 from trackyard.evaluate.frontier import read_frontier
 from trackyard.evaluate.latency.timing import LEAST_TOLERANCE_MS, TOLERANCE
@@ -29,15 +29,13 @@ from trackyard.recipes.nine.study import Study
 from trackyard.recipes.nine.sweeping.latency import TIMES
 from trackyard.recipes.nine.sweeping.opening import open_sweep
 from trackyard.recipes.nine.sweeping.scored import CONFIG, SAMPLES
+from trackyard.record.metrics_file import read_metrics
 
 pytestmark = pytest.mark.system
 
 PIPELINE = "pipelines/nine/dvc.yaml"
 UNCHANGED = re.compile(r"Stage '([^']+)' didn't change")
 RUNNING = re.compile(r"Running stage '([^']+)'")
-ASKED, STEPS, TRAINING_ROWS, TIMED = 6, 60, 270, 3
-"""Questions of a data set, and steps of the model's training: fewer than in the mini profile.
-The whole profile takes minutes, and what a trained model answers is not what is looked at here."""
 CONFIGURATIONS = 27
 AXES = ("total", "prefill", "decode")
 BLANK = 2.0
@@ -63,21 +61,11 @@ class Done:
 
 
 @pytest.fixture(scope="module")
-def done(tmp_path_factory: pytest.TempPathFactory) -> Done:
-    """A clone of the last commit, with the environment of these tests, and the whole track run on fewer questions."""
-    clone = tmp_path_factory.mktemp("nine") / "trackyard"
-    run(["git", "clone", "--quiet", str(ROOT), str(clone)], ROOT)
-    path = clone / "params.yaml"
-    values = yaml.safe_load(path.read_text())
-    nine = values["nine"]
-    nine["data"]["fixture"]["evaluated"] = ASKED
-    nine["model"]["made"] |= {"steps": STEPS, "rows": TRAINING_ROWS}
-    nine["latency"]["samples"] = TIMED
-    nine["importance"]["rows"] = 9
-    nine["accuracy"]["most_capped"] = 1.0
-    path.write_text(yaml.safe_dump(values, sort_keys=False))
-    ended = run(["dvc", "repro", PIPELINE], clone)
-    return Done(clone=clone, study=Study(root=clone, parameters=load_nine(path)), out=ended.stdout)
+def done(everything: Everything) -> Done:
+    """What `make demo-all` left of the track."""
+    clone = everything.clone
+    parameters = load_nine(clone / "params.yaml")
+    return Done(clone=clone, study=Study(root=clone, parameters=parameters), out=everything.out_of(PIPELINE))
 
 
 def test_every_stage_ran_and_the_table_has_every_data_set(done: Done) -> None:
@@ -113,7 +101,9 @@ def test_every_question_of_every_data_set_was_asked_under_every_configuration(do
             asked += len(samples)
         assert len(ids) == 1, f"{name}: other questions under other configurations"
     # TallyQA counts questions, of which some images have several.
-    assert asked >= CONFIGURATIONS * len(NINE) * ASKED
+    fixture = done.study.parameters.data.fixture
+    assert fixture is not None
+    assert asked >= CONFIGURATIONS * len(NINE) * fixture.evaluated
     assert read_result(done.study.document("accuracy"), "accuracy").body["answers"] == asked
 
 
@@ -133,10 +123,11 @@ def test_the_knobs_act_on_what_is_shown_and_answered(done: Done) -> None:
 
 def test_times_are_there_for_all_and_their_parts_make_up_the_whole(done: Done) -> None:
     counted = whole = 0
+    timed = done.study.parameters.latency.samples
     for name in NINE:
         for key in done.sweep.keys:
             times = list(read_records(done.study.place("latency", key, name) / TIMES, Latency))
-            assert len({time.id for time in times if not time.warmup}) == TIMED
+            assert len({time.id for time in times if not time.warmup}) == timed
             for time in times:
                 if not time.warmup:
                     counted += 1
@@ -144,7 +135,7 @@ def test_times_are_there_for_all_and_their_parts_make_up_the_whole(done: Done) -
                     holds = abs(parts - time.t_total_ms) <= max(LEAST_TOLERANCE_MS, TOLERANCE * time.t_total_ms)
                     assert time.valid is holds
                     whole += holds
-    assert counted == CONFIGURATIONS * len(NINE) * TIMED
+    assert counted == CONFIGURATIONS * len(NINE) * timed
     assert whole >= 0.95 * counted
     body = read_result(done.study.document("latency"), "latency").body
     assert (body["timed"], body["different"]) == (counted, 0)
@@ -160,7 +151,8 @@ def test_tables_frontiers_and_figures_have_every_point(done: Done) -> None:
             points = read_frontier(done.results / "frontiers" / f"{name}-{axis}.json", fix=FIX).points
             assert {point.key for point in points} == keys
             assert any(point.on_frontier for point in points)
-    assert set(json.loads((done.results / "metrics.json").read_text())) == set(NINE)
+    values = read_metrics(done.results / "metrics.json")["sweep"]
+    assert {name.split("/")[1] for name in values if name.startswith("eval/")} == set(NINE)
     report = (done.results / "report.md").read_text()
     for task in done.study.tasks.values():
         assert task.title in report
@@ -185,6 +177,12 @@ def test_results_are_whole_and_mlflow_has_every_configuration(done: Done) -> Non
             list(done.sweep.keys),
         ).fetchone()
     assert tags == CONFIGURATIONS
+
+
+def test_metrics_json_is_what_mlflow_shows(done: Done) -> None:
+    (sweep,) = (done.clone / "runs" / "nine" / "sweep").iterdir()
+    values = read_metrics(done.results / "metrics.json")["sweep"]
+    assert disagreements(values, sweep, done.clone / "mlflow.db") == []
 
 
 def test_a_part_of_a_stage_about_the_whole_study_is_refused(done: Done) -> None:

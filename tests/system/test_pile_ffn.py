@@ -14,7 +14,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tests.system.test_demo import ROOT, digests, run
+from tests.system.agreement import disagreements
+from tests.system.commands import digests, run
+from tests.system.everything import Everything
 from trackyard.errors import DataError
 from trackyard.recipes.pile_ffn.cells import BASELINE, UNTOUCHED, Cell
 from trackyard.recipes.pile_ffn.parameters import load_pile_ffn
@@ -22,6 +24,7 @@ from trackyard.recipes.pile_ffn.report.aggregating import REPORT, SUMMARY
 from trackyard.recipes.pile_ffn.report.gathering import declared
 from trackyard.recipes.pile_ffn.results import DOCUMENT, Result, read_result
 from trackyard.recipes.pile_ffn.study import ARTIFACTS, Study
+from trackyard.record.metrics_file import read_metrics
 
 pytestmark = pytest.mark.system
 
@@ -55,12 +58,11 @@ class Done:
 
 
 @pytest.fixture(scope="module")
-def done(tmp_path_factory: pytest.TempPathFactory) -> Done:
-    """A clone of the last commit, with the environment of these tests, and the whole study in it."""
-    clone = tmp_path_factory.mktemp("pile-ffn") / "trackyard"
-    run(["git", "clone", "--quiet", str(ROOT), str(clone)], ROOT)
-    ended = run(["dvc", "repro", PIPELINE], clone)
-    return Done(clone=clone, study=Study(root=clone, parameters=load_pile_ffn(clone / "params.yaml")), out=ended.stdout)
+def done(everything: Everything) -> Done:
+    """What `make demo-all` left of the study."""
+    clone = everything.clone
+    parameters = load_pile_ffn(clone / "params.yaml")
+    return Done(clone=clone, study=Study(root=clone, parameters=parameters), out=everything.out_of(PIPELINE))
 
 
 def stages(study: Study) -> set[str]:
@@ -195,7 +197,8 @@ def test_mlflow_has_the_runs_by_arm_with_their_scores(done: Done) -> None:
     query = (
         "SELECT arm.value, run.value, m.value FROM tags arm JOIN tags run ON run.run_uuid = arm.run_uuid "
         "LEFT JOIN latest_metrics m ON m.run_uuid = arm.run_uuid AND m.key = 'test/ppl' "
-        "WHERE arm.key = 'trackyard.arm' AND run.key = 'trackyard.run_id'"
+        "JOIN runs r ON r.run_uuid = arm.run_uuid JOIN experiments e USING (experiment_id) "
+        "WHERE arm.key = 'trackyard.arm' AND run.key = 'trackyard.run_id' AND e.name = 'pile_ffn'"
     )
     with closing(sqlite3.connect(f"file:{done.clone / 'mlflow.db'}?mode=ro", uri=True)) as connection:
         stored = {run_id: (arm, ppl) for arm, run_id, ppl in connection.execute(query)}
@@ -205,6 +208,16 @@ def test_mlflow_has_the_runs_by_arm_with_their_scores(done: Done) -> None:
         assert ppl == pytest.approx(done.body("eval_ppl", cell)["ppl"])
     # The pretraining of the made model is the one run that no arm is measured by.
     assert len(stored) - len(done.study.parameters.trained_cells) in (0, 1)
+
+
+def test_metrics_json_is_what_mlflow_shows(done: Done) -> None:
+    metrics = read_metrics(done.study.artifacts / "results" / "metrics.json")
+    runs, database = done.clone / "runs" / "pile_ffn", done.clone / "mlflow.db"
+    for cell in done.study.parameters.trained_cells:
+        directory = runs / "train" / done.read("train", cell).header.run_id
+        assert disagreements(metrics[cell.name], directory, database) == [], cell
+    (whole,) = (runs / "study").iterdir()
+    assert disagreements(metrics["study"], whole, database) == []
 
 
 def test_repro_again_does_nothing(done: Done) -> None:

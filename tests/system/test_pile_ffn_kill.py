@@ -11,8 +11,8 @@ import pytest
 import yaml
 
 from tests.recipes.pile_ffn.tiny_study import tiny_study, values
+from tests.system.commands import digests
 from tests.system.repository import SOURCE, Repository
-from tests.system.test_demo import digests
 from trackyard.recipes.pile_ffn.arms.declaring import init
 from trackyard.recipes.pile_ffn.cells import Cell
 from trackyard.recipes.pile_ffn.results import Result, read_result

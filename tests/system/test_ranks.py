@@ -129,7 +129,7 @@ def _same_losses(repository: Repository, reference: Repository) -> None:
     found, expected = spooled(run, exact=False), spooled(other)
     assert sorted(found) == sorted(expected) == list(range(1, STEPS + 1))
     for step, values in expected.items():
-        assert found[step]["train/tokens"] == values["train/tokens"]
+        assert found[step]["train/step_tokens"] == values["train/step_tokens"]
         assert found[step]["train/loss"] == pytest.approx(values["train/loss"], abs=TOLERANCE)
     assert abs(expected[1]["train/loss"] - expected[2]["train/loss"]) > TOLERANCE, "the tolerance hides another order"
 

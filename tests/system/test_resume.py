@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import random
 import time
 from collections.abc import Callable
@@ -12,6 +13,7 @@ import pytest
 from tests.system.repository import STEPS, Repository, Running, spooled, stored_points
 from trackyard.digest import digest_file
 from trackyard.durable import TEMPORARY
+from trackyard.recipes.molmo2.outcome import stage_metrics
 from trackyard.record.rundir import open_existing
 from trackyard.train.checkpoint import complete_checkpoints, verify_checkpoint
 
@@ -130,6 +132,7 @@ def test_mlflow_has_each_point_exactly_once(killed: tuple[Repository, list[int]]
     assert sorted(steps) == list(range(1, STEPS + 1))
     assert len({(key, step) for key, step, _ in points}) == len(points)
     curve = spooled(repository.run_directory())
+    ended = stage_metrics(json.loads((repository.run_directory() / "result.json").read_text()))
     assert {(key, step, value) for key, step, value in points if key.startswith("train/")} == {
         (key, step, value) for step, values in curve.items() for key, value in values.items()
-    }
+    } | {(key, STEPS, value) for key, value in ended.items() if key.startswith("train/") and key != "train/loss"}

@@ -67,7 +67,7 @@ def test_a_stage_that_does_not_exist(bare: Repository, command: tuple[str, ...])
 def test_a_track_that_does_not_exist(bare: Repository) -> None:
     parts = bare.trackyard("run", "molmo", "stage1").error(2, "ConfigError")
     assert parts["what"] == "no track 'molmo'"
-    assert parts["why"] == "there are molmo2, pile_ffn, datacomp and nine"
+    assert parts["why"] == "there are molmo2, pile_ffn, datacomp and nine, and all for the report of all four"
 
 
 def test_zero_processes(bare: Repository) -> None:
@@ -187,7 +187,7 @@ def test_unreadable_images_keep_their_place_and_are_counted(with_unreadable_imag
     broken = [values["train/broken_rows"] for values in curve.values()]
     drawn = planned["datasets"]["pixmo-cap"]["rows_drawn"]
     assert 2 <= sum(broken) < drawn
-    assert sum(values["train/tokens"] for values in curve.values()) == planned["totals"]["tokens"]
+    assert sum(values["train/step_tokens"] for values in curve.values()) == planned["totals"]["tokens"]
 
 
 def test_more_unreadable_images_than_the_budget_stop_the_run(with_unreadable_images: Repository) -> None:
