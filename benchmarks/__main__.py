@@ -30,6 +30,8 @@ NAMES = (
     "feature_cache",
     "full_plan",
     "answering",
+    "tracking",
+    "compare_runs",
 )
 """In the order of the performance spec, section 10.2. `verify`, `url_ingest`, `text_stream` and
 `score_captions` take longer, `score_vqa` and the agreements want a checkout: they go by their names."""
