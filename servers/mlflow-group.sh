@@ -186,7 +186,8 @@ start_postgres() {
   postgres=$!
   wait_until "$postgres" "postgres" "$data/log/postgres.log" \
     pg_isready --quiet --host "$socket" --username mlflow --dbname mlflow
-  export MLFLOW_BACKEND_STORE_URI="postgresql+psycopg2://mlflow@/mlflow?host=$socket"
+  # The socket is no part of the address, in which a + or % of its path would mean something else.
+  export PGHOST=$socket MLFLOW_BACKEND_STORE_URI=postgresql+psycopg2://mlflow@/mlflow
 }
 
 # -------------------------------------------------------------------------------------------------------------- MLflow
@@ -262,17 +263,20 @@ stop() {
   [[ -z $postgres ]] || { kill -INT "$postgres" 2>/dev/null && wait "$postgres"; } || true
 }
 
-# Another process runs the server of this folder: its address, once it answers.
+# Another process runs the server of this folder: its address, once it answers. Returns if that one ends before.
 second_start() {
   [[ $upgrade == no ]] || refuse 1 "the server of $data is running" "it would meet tables that change under it" \
     "stop it first"
   local limit=$((SECONDS + UP_S))
-  until [[ -s $data/uri ]]; do
+  until flock --nonblock 9; do
+    if [[ -s $data/uri ]]; then
+      cat -- "$data/uri"
+      exit 0
+    fi
     ((SECONDS < limit)) || refuse 1 "another process holds $data and does not answer" "one server runs at a time" \
       "read $data/log, stop it, and start again"
     sleep 0.2
   done
-  cat -- "$data/uri"
 }
 
 main() {
@@ -287,7 +291,7 @@ main() {
   export MLFLOW_DISABLE_TELEMETRY=true DO_NOT_TRACK=true MLFLOW_SERVER_ENABLE_JOB_EXECUTION=false
   make_folders
   exec 9>>"$data/lock"
-  flock --nonblock 9 || { second_start; exit 0; }
+  flock --nonblock 9 || second_start
   rm -f -- "$data/uri"
   trap stop EXIT
   trap 'exit 0' TERM INT

@@ -60,7 +60,7 @@ def resumed_lives(draw: st.DrawFn) -> list[Life]:
 
 
 def sync(parts: dict[str, SpoolPart], offsets: dict[str, int], store: set[Point], die_at: int) -> dict[str, int]:
-    """Deliver as record.sync does; dies at half-batch number `die_at`: after the store took it, before the offsets."""
+    """Deliver as a sync does; dies at half-batch number `die_at`: after the store took it, before the offsets."""
     for number, batch in enumerate(batches(undelivered(parts, offsets, PointCensus()))):
         if die_at == 2 * number:
             return offsets
@@ -130,11 +130,11 @@ def _part(*events: dict[str, Any]) -> SpoolPart:
 def test_repeated_values_that_differ_are_counted(tmp_path: Path) -> None:
     parts = {
         "attempt-0001.jsonl": _part(
-            {"event": "metrics", "step": 1, "timestamp": 1, "values": {"loss": 1.0, "lr": 0.1, "time/step": 3.0}},
+            {"event": "metrics", "step": 1, "timestamp": 1, "values": {"loss": 1.0, "lr": 0.1, "usage/mfu": 3.0}},
             {"event": "metrics", "step": 2, "timestamp": 2, "values": {"loss": 2.0, "lr": 0.1}},
         ),
         "attempt-0002.jsonl": _part(
-            {"event": "metrics", "step": 1, "timestamp": 3, "values": {"loss": 1.0, "lr": 0.1, "time/step": 4.0}},
+            {"event": "metrics", "step": 1, "timestamp": 3, "values": {"loss": 1.0, "lr": 0.1, "usage/mfu": 4.0}},
             {"event": "metrics", "step": 2, "timestamp": 4, "values": {"loss": 2.5, "lr": 0.1}},
         ),
     }

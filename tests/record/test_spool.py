@@ -68,6 +68,13 @@ def test_values_that_are_not_finite_are_events_not_gaps(tmp_path: Path) -> None:
     assert kept == [("metrics", 5, {"b": 1.0}), ("nonfinite", 5, {"a": "nan", "c": "-inf"})]
 
 
+def test_a_text_that_is_none_is_kept_as_far_as_it_is_one(tmp_path: Path) -> None:
+    with Spool(tmp_path, FIRST) as spool:
+        spool.tag("mlflow.user", os.fsdecode(b"j\xf6rg"))
+        spool.tag("note", "a\u2028b\x00\n")
+    assert [event["values"] for event in events(spool.path)] == [{"mlflow.user": "j?rg"}, {"note": "a\u2028b\x00\n"}]
+
+
 def test_lines_reach_the_disk_without_being_asked(tmp_path: Path) -> None:
     spool = Spool(tmp_path, FIRST)
     for step in range(FLUSH_LINES - 1):

@@ -93,9 +93,10 @@ def status(
     """What every run has spooled, what of it was delivered and what was not, and why. Asks no server."""
     from trackyard.cli.root import repository_root
     from trackyard.record.tracking.pending import pending_runs
+    from trackyard.record.tracking.server import place, tracking_uri
 
     root = repository_root()
-    runs, last = pending_runs(root / "runs")
+    runs, last = pending_runs(root / "runs", place(tracking_uri(root)))
     if json_:
         print_json(_document(runs))
         return

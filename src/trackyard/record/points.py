@@ -13,7 +13,7 @@ from typing import Any
 from trackyard.record.spool import SpoolPart
 from trackyard.record.tracking.server import BATCH, Point
 
-MEASURED = ("time/", "usage/", "system/")
+MEASURED = ("usage/", "system/")
 """Metrics below these prefixes measure the machine; that they differ when a step is repeated says nothing."""
 
 

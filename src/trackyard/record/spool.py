@@ -1,6 +1,6 @@
 """The spool: what a run says about itself, appended to a file that no tracking server can slow down or lose.
 
-One JSON Lines file per attempt, spool/attempt-0001.jsonl, written by rank 0 only. `record.sync` delivers it later.
+One JSON Lines file per attempt, spool/attempt-0001.jsonl, written by rank 0 only. `record.tracking` delivers it.
 A point keeps the time at which it was spooled for ever: delivering it twice is then delivering it once (hpc section 9).
 """
 
@@ -146,7 +146,9 @@ class Spool:
         self._append(self._redactor.value(event))
 
     def _append(self, event: dict[str, Any]) -> None:
-        self._pending += json.dumps(event, ensure_ascii=False, separators=(",", ":"), default=str).encode()
+        line = json.dumps(event, ensure_ascii=False, separators=(",", ":"), default=str)
+        # Half a surrogate pair, as of a user's name in another encoding, is no text, and no reason to end a training.
+        self._pending += line.encode(errors="replace")
         self._pending += b"\n"
         self._lines += 1
         if self._lines >= FLUSH_LINES:

@@ -24,11 +24,11 @@ def spooled(run: RunDirectory, first: int, last: int) -> None:
 
 def test_what_is_left_and_why(run: RunDirectory, database_uri: str) -> None:
     spooled(run, 1, 5)
-    (before,), last = pending_runs(run.root)
+    (before,), last = pending_runs(run.root, database_uri)
     assert (before.spooled, before.delivered, before.pending, before.at_ms, last) == (10, 0, 10, 0, None)
-    assert before.why == "no sync has run here"
+    assert before.why == f"the last sync here was not to {database_uri}"
     sync_all(run.root, database_uri)
-    (synced,), last = pending_runs(run.root)
+    (synced,), last = pending_runs(run.root, database_uri)
     assert (synced.spooled, synced.delivered, synced.pending, synced.why) == (10, 10, 0, "")
     assert synced.store == database_uri
     assert last is not None
@@ -37,14 +37,18 @@ def test_what_is_left_and_why(run: RunDirectory, database_uri: str) -> None:
     spooled(run, 4, 7)
     path = run.spool / "attempt-0002.jsonl"
     path.write_bytes(path.read_bytes()[:-4])
-    (later,), _ = pending_runs(run.root)
+    (later,), _ = pending_runs(run.root, database_uri)
     assert (later.spooled, later.delivered, later.pending, later.torn) == (12, 10, 2, 1)
-    sync_all(run.root, f"http://127.0.0.1:{free_port()}")
-    (behind,), last = pending_runs(run.root)
-    assert behind == replace(later, why=behind.why)
+    away = f"http://127.0.0.1:{free_port()}"
+    sync_all(run.root, away)
+    (behind,), last = pending_runs(run.root, database_uri)
+    assert behind == replace(later, why=f"the last sync here was not to {database_uri}")
+    # What another store has is not there: all of it waits.
+    (elsewhere,), last = pending_runs(run.root, away)
+    assert (elsewhere.spooled, elsewhere.delivered, elsewhere.pending, elsewhere.store) == (12, 0, 12, "")
     assert last is not None
-    assert behind.why == last.why
-    assert "refused" in behind.why
+    assert elsewhere.why == last.why
+    assert "refused" in elsewhere.why
 
 
 def test_a_run_that_cannot_be_read_says_why(tmp_path: Path, spec_of: Callable[..., RunSpec], database_uri: str) -> None:
@@ -53,7 +57,7 @@ def test_a_run_that_cannot_be_read_says_why(tmp_path: Path, spec_of: Callable[..
     spooled(good, 1, 1)
     (bad.path / "spec.json").write_text("{")
     sync_all(root, database_uri)
-    found = {item.path.rpartition("/")[2]: item for item in pending_runs(root)[0]}
+    found = {item.path.rpartition("/")[2]: item for item in pending_runs(root, database_uri)[0]}
     assert found[good.spec.run_id].why == ""
     assert "not valid JSON" in found[bad.spec.run_id].why
 

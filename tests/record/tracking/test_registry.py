@@ -89,6 +89,31 @@ def test_a_version_once_dvc_has_the_export(recorded: RunDirectory, tmp_path: Pat
     assert MlflowClient(database_uri).get_run(only.run_id).data.tags["trackyard.run_id"] == run_id
 
 
+def test_two_machines_at_once_make_one_version(
+    recorded: RunDirectory, tmp_path: Path, database_uri: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Both make one, both see two, and the other one is faster at deleting the second."""
+    from mlflow import MlflowClient
+
+    create, delete = MlflowClient.create_model_version, MlflowClient.delete_model_version
+
+    def twice(self: Any, *arguments: Any, **named: Any) -> Any:
+        create(self, *arguments, **named)
+        return create(self, *arguments, **named)
+
+    def slower(self: Any, *arguments: Any) -> None:
+        delete(self, *arguments)
+        delete(self, *arguments)
+
+    monkeypatch.setattr(MlflowClient, "create_model_version", twice)
+    monkeypatch.setattr(MlflowClient, "delete_model_version", slower)
+    exported(tmp_path, recorded.spec)
+    committed(tmp_path)
+    (report,) = sync_all(recorded.root, database_uri)
+    assert (report.warning, report.registered) == (None, ["molmo2-stage2"])
+    assert [item.version for item in versions(database_uri)] == [1]
+
+
 def test_an_export_of_another_run_or_not_committed_is_not_registered(recorded: RunDirectory, tmp_path: Path) -> None:
     models = {"molmo2-stage2": EXPORT}
     run_id = recorded.spec.run_id
@@ -107,6 +132,19 @@ def test_an_output_that_holds_the_export_counts_in_any_pipeline(recorded: RunDir
     md5 = committed(tmp_path, "artifacts/molmo2/stage2", lock="pipelines/nine/dvc.lock")
     (found,) = tracked_exports(tmp_path, recorded.spec.run_id, {"m": EXPORT})
     assert (found.path, found.md5) == ("artifacts/molmo2/stage2", md5)
+
+
+def test_the_cache_may_lie_elsewhere(recorded: RunDirectory, tmp_path: Path) -> None:
+    exported(tmp_path, recorded.spec)
+    committed(tmp_path)
+    (tmp_path / ".dvc" / "cache").rename(tmp_path / "shared")
+    models, run_id = {"m": EXPORT}, recorded.spec.run_id
+    assert tracked_exports(tmp_path, run_id, models) == []
+    (tmp_path / ".dvc" / "config").write_text("[cache]\n    dir = ../shared\n")
+    assert len(tracked_exports(tmp_path, run_id, models)) == 1
+    (tmp_path / ".dvc" / "config.local").write_text("[cache")
+    with pytest.raises(DataError, match="DVC cannot read its configuration"):
+        tracked_exports(tmp_path, run_id, models)
 
 
 @pytest.mark.parametrize("text", ["stages: [", "stages: 3", "stages: {a: {outs: [{md5: 1}]}}"])

@@ -5,6 +5,8 @@ from __future__ import annotations
 import http.server
 import os
 import socket
+import ssl
+import subprocess
 import threading
 import time
 from collections.abc import Iterator
@@ -12,6 +14,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.record.serving import free_port
 from trackyard.errors import ConfigError, TrackyardError
 from trackyard.record.tracking.server import (
     ENVIRONMENT,
@@ -33,7 +36,20 @@ def test_the_place_is_the_environment_or_the_repository(tmp_path: Path) -> None:
     assert database("https://example.org/mlflow") is None
 
 
-@pytest.mark.parametrize("uri", ["", "mlruns", "file:///tmp/mlruns", "sqlite://", "sqlite:///", "http://", "ftp://h"])
+@pytest.mark.parametrize(
+    "uri",
+    [
+        "",
+        "mlruns",
+        "file:///tmp/mlruns",
+        "sqlite://",
+        "sqlite:///",
+        "http://",
+        "ftp://h",
+        "http://h:500O",
+        "http://[::1",
+    ],
+)
 def test_other_stores_are_refused(uri: str) -> None:
     with pytest.raises(ConfigError, match="tracking URI"):
         database(uri)
@@ -46,12 +62,6 @@ def test_a_password_in_the_address_is_not_shown() -> None:
     with pytest.raises(Unreachable) as absent:
         require_reachable(f"http://u:{password}@127.0.0.1:{free_port()}")
     assert password not in str(refused.value) + str(absent.value)
-
-
-def free_port() -> int:
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        return int(listener.getsockname()[1])
 
 
 def _refused(seconds: float, uri: str) -> str:
@@ -104,6 +114,42 @@ def test_a_server_in_trouble_is_unreachable(answering: str) -> None:
 @pytest.mark.parametrize("answering", [200, 404], indirect=True)
 def test_any_other_answer_is_an_answer(answering: str) -> None:
     require_reachable(answering)
+
+
+def test_a_server_behind_a_proxy_is_asked_by_mlflow_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    uri = f"http://localhost:{free_port()}"
+    _refused(1.0, uri)
+    monkeypatch.setenv("http_proxy", "http://127.0.0.1:9")
+    require_reachable(uri)
+    monkeypatch.setenv("no_proxy", "localhost")
+    _refused(1.0, uri)
+
+
+@pytest.fixture
+def self_signed(tmp_path: Path) -> Iterator[str]:
+    """A server whose certificate nobody trusts."""
+    subprocess.run(
+        ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-keyout", "key.pem", "-out", "cert.pem",
+         "-days", "1", "-subj", "/CN=localhost"],
+        cwd=tmp_path, check=True, capture_output=True,
+    )  # fmt: skip
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(tmp_path / "cert.pem", tmp_path / "key.pem")
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), http.server.BaseHTTPRequestHandler)
+    server.socket = context.wrap_socket(server.socket, server_side=True)
+    thread = threading.Thread(target=server.serve_forever, args=(0.05,))
+    thread.start()
+    yield f"https://localhost:{server.server_port}"
+    server.shutdown()
+    thread.join()
+    server.server_close()
+
+
+def test_whether_a_certificate_is_trusted_is_for_mlflow_to_say(self_signed: str) -> None:
+    """Which has MLFLOW_TRACKING_INSECURE_TLS and MLFLOW_TRACKING_SERVER_CERT_PATH for that; without them it says no."""
+    require_reachable(self_signed)
+    with pytest.raises(Unreachable, match="SSL"):
+        TrackingStore(self_signed).run(experiment="e", run_id="r", name="n", start_ms=0, tags={})
 
 
 @pytest.mark.parametrize("answering", [404], indirect=True)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import subprocess
 import time
 import urllib.request
 from collections.abc import Callable, Iterator
@@ -14,9 +13,9 @@ from typing import Any
 
 import pytest
 
-from tests.record.tracking.test_server import free_port
+from tests.record.serving import free_port, mlflow_server
 from trackyard.digest import digest_file
-from trackyard.errors import DataError, TrackyardError
+from trackyard.errors import DataError, EnvironmentLacking, TrackyardError
 from trackyard.exclusive import exclusive
 from trackyard.record import points as points_module
 from trackyard.record.identity import RunSpec
@@ -24,12 +23,12 @@ from trackyard.record.rundir import RunDirectory, open_or_create
 from trackyard.record.spool import Spool
 from trackyard.record.tracking import synced as synced_module
 from trackyard.record.tracking.artifacts import LARGEST_ARTIFACT
+from trackyard.record.tracking.delivery import DELIVERED_TAG
 from trackyard.record.tracking.pending import pending_runs
-from trackyard.record.tracking.server import RUN_TAG, tracking_uri
-from trackyard.record.tracking.store import TrackingStore
+from trackyard.record.tracking.server import RUN_TAG, tracking_uri, unreachable
+from trackyard.record.tracking.store import Refused, RunGone, TrackingStore
 from trackyard.record.tracking.sync import LOCK, SyncReport, sync_all, sync_run
 from trackyard.record.tracking.synced import STATE
-from trackyard.record.tracking.ui import UI_ENVIRONMENT, ui_argv
 
 KEYS = ("loss", "lr")
 
@@ -232,6 +231,24 @@ def test_another_store_gets_everything(run: RunDirectory, database_uri: str, tmp
     assert_once(f"sqlite:///{other}", run, 5)
 
 
+def test_a_store_that_was_restored_from_a_backup_gets_what_it_lacks(run: RunDirectory, database_uri: str) -> None:
+    """Its run has the same name in MLflow, and only a part of what was delivered to it."""
+    database = Path(database_uri.removeprefix("sqlite:///"))
+    train(run, 1, 5)
+    sync_run(run.path, database_uri)
+    backup = database.read_bytes()
+    train(run, 6, 10, end="finished")
+    assert sync_run(run.path, database_uri).points == 10
+    assert stored_run(database_uri, run).data.tags[DELIVERED_TAG] == str(
+        sum(path.stat().st_size for path in run.spool.glob("*.jsonl"))
+    )
+    database.write_bytes(backup)
+    assert sync_run(run.path, database_uri).warning is None
+    assert_once(database_uri, run, 10)
+    assert stored_run(database_uri, run).info.status == "FINISHED"
+    assert sync_run(run.path, database_uri).points == 0
+
+
 def test_a_damaged_state_is_named(run: RunDirectory, database_uri: str) -> None:
     train(run, 1, 2)
     sync_run(run.path, database_uri)
@@ -312,7 +329,7 @@ def test_points_that_the_store_refuses_are_counted_tagged_and_reported(
     assert (report.points, report.refused, report.warning) == (5, {"lr": 5}, None)
     assert stored_run(database_uri, run).data.tags["trackyard.refused_metrics"] == '{"lr": 5}'
     assert sync_run(run.path, database_uri).refused == {"lr": 5}
-    ((pending,), _) = pending_runs(run.root)
+    ((pending,), _) = pending_runs(run.root, database_uri)
     assert (pending.delivered, pending.refused, pending.pending) == (5, 5, 0)
 
 
@@ -331,6 +348,31 @@ def test_a_run_that_was_delivered_is_passed_over_until_it_changes(
     train(run, 4, 4, end="finished")
     (report,) = sync_all(run.root, database_uri, only_changed=True)
     assert report.points == 2
+
+
+def test_what_is_spooled_during_a_delivery_is_not_passed_over(
+    tmp_path: Path, database_uri: str, spec_of: Callable[..., RunSpec], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The training takes its last steps after its spool was read, and before the delivery ends."""
+    run = open_or_create(tmp_path / "runs", spec_of(parent=None))
+    spool = train(run, 1, 3)
+    real = TrackingStore.artifact
+
+    def last_steps(self: TrackingStore, *arguments: Any) -> None:
+        if not spooled:
+            spool.metrics({key: value_at(key, 4) for key in KEYS}, 4)
+            spool.status("finished")
+            spooled.append(4)
+        real(self, *arguments)
+
+    spooled: list[int] = []
+    monkeypatch.setattr(TrackingStore, "artifact", last_steps)
+    assert sync_all(run.root, database_uri, only_changed=True)[0].points == 6
+    assert spooled == [4]
+    assert [report.points for report in sync_all(run.root, database_uri, only_changed=True)] == [2]
+    assert_once(database_uri, run, 4)
+    assert stored_run(database_uri, run).info.status == "FINISHED"
+    assert sync_all(run.root, database_uri, only_changed=True) == []
 
 
 def test_one_sync_at_a_time(run: RunDirectory, database_uri: str) -> None:
@@ -355,6 +397,109 @@ def test_one_bad_run_does_not_hold_up_the_others(
     assert sync_all(tmp_path / "nothing", database_uri) == []
 
 
+def test_a_run_whose_files_cannot_be_read_does_not_hold_up_the_others(
+    tmp_path: Path, database_uri: str, spec_of: Callable[..., RunSpec]
+) -> None:
+    root = tmp_path / "runs"
+    runs = [open_or_create(root, spec_of(seed=seed, parent=None)) for seed in range(4)]
+    for run in runs:
+        train(run, 1, 2, end="finished")
+    sync_all(root, database_uri)
+    for run in runs:
+        train(run, 3, 3, end="finished")
+    good, state, spool, spec = runs
+    (state.spool / STATE).write_text("{")
+    (spool.spool / "attempt-0003.jsonl").mkdir()
+    (spec.path / "spec.json").unlink()
+    (spec.path / "spec.json").mkdir()
+    for only_changed in (True, False):
+        reports = {item.run_id: item for item in sync_all(root, database_uri, only_changed=only_changed)}
+        assert isinstance(reports[state.spec.run_id].warning, DataError)
+        for run in (spool, spec):
+            warning = reports[run.spec.run_id].warning
+            assert isinstance(warning, EnvironmentLacking)
+            assert str(run.path) in warning.what
+        found = {item.path.rpartition("/")[2]: item.why for item in pending_runs(root, database_uri)[0]}
+        assert [bool(found[run.spec.run_id]) for run in runs] == [False, True, True, True]
+        assert_once(database_uri, good, 3)
+
+
+@pytest.mark.parametrize(("failing", "tried"), [({1}, 4), ({1, 3}, 4), ({0, 1}, 2), ({3}, 4)])
+def test_a_run_that_the_store_fails_on_does_not_hold_up_the_others_and_a_store_that_fails_does(
+    tmp_path: Path,
+    database_uri: str,
+    spec_of: Callable[..., RunSpec],
+    monkeypatch: pytest.MonkeyPatch,
+    failing: set[int],
+    tried: int,
+) -> None:
+    runs = [open_or_create(tmp_path / "runs", spec_of(seed=seed, parent=None)) for seed in range(4)]
+    runs.sort(key=lambda run: run.path)
+    for run in runs:
+        train(run, 1, 1)
+    ids = [run.spec.run_id for run in runs]
+    seen: list[str] = []
+    real = TrackingStore.run
+
+    def sometimes(self: TrackingStore, **named: Any) -> Any:
+        seen.append(named["run_id"])
+        if ids.index(named["run_id"]) in failing:
+            raise unreachable(database_uri, "500")
+        return real(self, **named)
+
+    monkeypatch.setattr(TrackingStore, "run", sometimes)
+    reports = sync_all(tmp_path / "runs", database_uri)
+    assert seen == ids[:tried]
+    assert [report.run_id for report in reports] == ids
+    assert [report.unreachable for report in reports] == [n in failing or n >= tried for n in range(4)]
+    assert [bool(item.why) for item in pending_runs(tmp_path / "runs", database_uri)[0]] == [
+        item.unreachable for item in reports
+    ]
+
+
+def test_artifacts_that_the_store_cannot_take_hold_up_no_points(
+    tmp_path: Path, database_uri: str, spec_of: Callable[..., RunSpec]
+) -> None:
+    """The place that the server names for them is a path of its own, which cannot be written here."""
+    (tmp_path / "file").write_text("")
+    TrackingStore(database_uri).client.create_experiment("molmo2", artifact_location=f"{tmp_path}/file/artifacts")
+    runs = [open_or_create(tmp_path / "runs", spec_of(seed=seed, parent=None)) for seed in range(2)]
+    for run in runs:
+        train(run, 1, 2, end="finished")
+    for report in sync_all(tmp_path / "runs", database_uri):
+        assert isinstance(report.warning, Refused)
+        assert "artifacts of the MLflow run" in report.warning.what
+        assert report.points == 4
+    for run in runs:
+        assert_once(database_uri, run, 2)
+        assert stored_run(database_uri, run).info.status == "FINISHED"
+
+
+def test_a_group_that_is_deleted_meanwhile_is_reported(
+    tmp_path: Path, database_uri: str, spec_of: Callable[..., RunSpec], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As by another machine, which made one of two groups of one name."""
+    run = open_or_create(tmp_path / "runs", spec_of(parent=None))
+    with train(run, 1, 2) as spool:
+        spool.tag("trackyard.group", "study")
+        spool.status("finished")
+    real = TrackingStore.artifact
+
+    def deleting(self: TrackingStore, stored: Any, *arguments: Any) -> None:
+        self.client.delete_run(stored_run(database_uri, run).data.tags["mlflow.parentRunId"])
+        real(self, stored, *arguments)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(TrackingStore, "artifact", deleting)
+        (report,) = sync_all(run.root, database_uri)
+    assert isinstance(report.warning, RunGone)
+    assert pending_runs(run.root, database_uri)[0][0].why == report.warning.what
+    # As it says: a whole sync hangs the run where it belongs.
+    assert sync_all(run.root, database_uri)[0].warning is None
+    parent = TrackingStore(database_uri).client.get_run(stored_run(database_uri, run).data.tags["mlflow.parentRunId"])
+    assert (parent.info.lifecycle_stage, parent.info.status) == ("active", "FINISHED")
+
+
 def test_an_absent_server_costs_a_second_and_no_point(run: RunDirectory, database_uri: str) -> None:
     train(run, 1, 3)
     uri = f"http://127.0.0.1:{free_port()}"
@@ -367,35 +512,14 @@ def test_an_absent_server_costs_a_second_and_no_point(run: RunDirectory, databas
     assert sync_run(run.path, database_uri).points == 6
 
 
-@contextmanager
-def server(uri: str, port: int) -> Iterator[str]:
-    """A real MLflow server over the database `uri`, as `make ui` starts it; ended by its own pid."""
-    environment = {**os.environ, **UI_ENVIRONMENT}
-    quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
-    with subprocess.Popen(ui_argv(uri, port), env=environment, **quiet) as process:  # type: ignore[call-overload]
-        try:
-            deadline = time.monotonic() + 120
-            while True:
-                try:
-                    urllib.request.urlopen(f"http://127.0.0.1:{port}/health", timeout=2).close()
-                    break
-                except OSError:
-                    assert process.poll() is None
-                    assert time.monotonic() < deadline
-                    time.sleep(0.2)
-            yield f"http://127.0.0.1:{port}"
-        finally:
-            process.terminate()
-            process.wait(timeout=60)
-
-
 @pytest.mark.system
 def test_a_server_that_comes_goes_and_comes_back_gets_every_point_once(run: RunDirectory, database_uri: str) -> None:
     port = free_port()
     uri = f"http://127.0.0.1:{port}"
     train(run, 1, 10)
     assert sync_run(run.path, uri).unreachable
-    with server(database_uri, port):
+    database = Path(database_uri.removeprefix("sqlite:///"))
+    with mlflow_server(database, port):
         assert sync_run(run.path, uri).points == 20
         assert sync_run(run.path, uri).points == 0
         train(run, 6, 20)
@@ -419,7 +543,7 @@ def test_a_server_that_comes_goes_and_comes_back_gets_every_point_once(run: RunD
             urllib.request.urlopen(origin, timeout=5)
     assert sync_run(run.path, uri).unreachable
     train(run, 16, 22, end="finished")
-    with server(database_uri, port):
+    with mlflow_server(database, port):
         assert sync_run(run.path, uri).warning is None
     assert_once(database_uri, run, 22)
     assert stored_run(database_uri, run).info.status == "FINISHED"

@@ -23,10 +23,9 @@ def listed(directory: Path, names: Sequence[str]) -> tuple[dict[str, Path], dict
         # Links out of the run directory are not followed: they would show any file to everyone who reads MLflow.
         if not (path.is_relative_to(base) and path.is_file()):
             skipped.append(name)
-        elif path.stat().st_size > LARGEST_ARTIFACT:
-            large[name] = path
         else:
-            small[path.relative_to(base).as_posix()] = path
+            kind = large if path.stat().st_size > LARGEST_ARTIFACT else small
+            kind[path.relative_to(base).as_posix()] = path
     return small, large, skipped
 
 

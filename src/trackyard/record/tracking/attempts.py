@@ -7,10 +7,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from trackyard.digest import digest_json
 from trackyard.record.points import PointCensus, batches, undelivered
+from trackyard.record.rundir import spooled_attempt
 from trackyard.record.tracking.reading import Reading
 from trackyard.record.tracking.server import StoredRun
 from trackyard.record.tracking.store import PARENT_TAG, RunGone, TrackingStore
@@ -59,7 +61,7 @@ def machines(reading: Reading) -> Iterator[Machine]:
             tags |= {"trackyard.first_step": str(span.first), "trackyard.last_step": str(span.last)}
         yield Machine(
             file=file,
-            number=int(file.rpartition("-")[2].partition(".")[0]),
+            number=spooled_attempt(Path(file)),
             host=str(begun["host"]),
             started_ms=int(begun["timestamp"]),
             status=status,

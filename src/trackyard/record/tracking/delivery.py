@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field
 from datetime import datetime
@@ -18,14 +18,18 @@ from trackyard.record.rundir import SPEC, RunDirectory
 from trackyard.record.tracking.artifacts import changed_artifacts, listed, referenced
 from trackyard.record.tracking.attempts import deliver_attempt, machines
 from trackyard.record.tracking.reading import Reading
-from trackyard.record.tracking.registry import lock_files, register, tracked_exports
-from trackyard.record.tracking.server import OutOfTime, Point, StoredRun, Unreachable, database
+from trackyard.record.tracking.registry import register, tracked_exports
+from trackyard.record.tracking.server import OutOfTime, Point, StoredRun, Unreachable, database, place
+from trackyard.record.tracking.settled import Look, looks, model_files, spools
 from trackyard.record.tracking.store import PARENT_TAG, RunGone, TrackingStore
 from trackyard.record.tracking.synced import AttemptSynced, Synced, read_synced, write_synced
 from trackyard.record.tracking.tree import Tree, group_of
-from trackyard.redact import Redactor
 
 NAME_TAG = "mlflow.runName"
+
+DELIVERED_TAG = "trackyard.delivered_bytes"
+"""Of the spool, set when all of them are in the store: a store that was restored from a backup says fewer than this
+side knows, and gets everything again."""
 
 IN_FLIGHT = 3
 """Requests with points at once, to a server: each of its workers answers one at a time."""
@@ -64,18 +68,12 @@ class Delivery:
     known to be delivered."""
 
     def __init__(
-        self,
-        run: RunDirectory,
-        store: TrackingStore,
-        tree: Tree,
-        repository: Path,
-        reading: Reading,
-        *,
-        anew: bool = False,
+        self, run: RunDirectory, store: TrackingStore, tree: Tree, reading: Reading, *, anew: bool = False
     ) -> None:
-        self._run, self._store, self._tree, self._repository = run, store, tree, repository
+        self._run, self._store, self._tree = run, store, tree
         self._reading, self._anew = reading, anew
         self._known = Synced(mlflow_run="")
+        self._seen: dict[str, Look] = {}
         self.report = SyncReport(run_id=run.spec.run_id)
 
     def deliver(self) -> None:
@@ -83,15 +81,17 @@ class Delivery:
         run, report, reading = self._run, self.report, self._reading
         stored = self._stored()
         known = None if self._anew else read_synced(run)
-        if known is None or known.mlflow_run != stored.id:
+        told = stored.tags.get(DELIVERED_TAG, "")
+        if known is None or known.mlflow_run != stored.id or told not in (known.told, _delivered(known)):
             if reading.facts:
                 raise RunGone(
-                    what=f"run {run.spec.run_id} is another run in MLflow than before",
-                    why="what was delivered to the earlier one is no longer shown",
+                    what=f"run {run.spec.run_id} in MLflow is not what was delivered before",
+                    why="what was delivered to another run, or before a backup was restored, is no longer shown",
                     fix="`trackyard record sync` delivers everything again",
                 )
-            known = Synced(mlflow_run=stored.id)
+            known = Synced(mlflow_run=stored.id, told=told)
         self._known = known
+        self._look(spools(run))
         reading.read_on(run.spool)
         report.torn, report.damaged = reading.torn, reading.damaged
         self._points(stored)
@@ -104,8 +104,12 @@ class Delivery:
         self._attempts(stored)
         self._artifacts(stored)
         self._models(stored)
+        now = _delivered(self._known)
+        if now != told:
+            self._store.describe(stored, params={}, tags={DELIVERED_TAG: now}, datasets=[])
         self._save(
-            settled=stamp(run, self._known, self._repository) if linked else "",
+            told=now,
+            settled=digest_json(self._seen) if linked else "",
             store=place(self._store.uri),
             at_ms=time.time_ns() // 1_000_000,
         )
@@ -177,6 +181,7 @@ class Delivery:
     def _artifacts(self, stored: StoredRun) -> None:
         names = list(dict.fromkeys([SPEC, *(event["path"] for event in events(self._reading.facts, "artifact"))]))
         small, large, self.report.skipped_artifacts = listed(self._run.path, names)
+        self._look([*small.values(), *large.values()])
         for name, path, digest in changed_artifacts(small, self._known.artifacts):
             folder = Path(name).parent.as_posix()
             self._store.artifact(stored, path, "" if folder == "." else folder)
@@ -194,12 +199,18 @@ class Delivery:
             self._save(models=models)
         if not models:
             return
-        for export in tracked_exports(self._repository, self._run.spec.run_id, models):
+        repository = self._run.root.parent
+        self._look(model_files(repository, models))
+        for export in tracked_exports(repository, self._run.spec.run_id, models):
             known = self._known.registered.get(export.name, [])
             if export.md5 not in known:
                 register(self._store, stored, self._run, export)
                 self.report.registered.append(export.name)
                 self._save(registered={**self._known.registered, export.name: [*known, export.md5]})
+
+    def _look(self, paths: Iterable[Path]) -> None:
+        """Note how files look before they are read: what is written meanwhile is then not taken for delivered."""
+        self._seen |= looks(paths)
 
     def _save(self, **changes: Any) -> None:
         self._known = self._known.model_copy(update=changes)
@@ -211,25 +222,9 @@ def points_of(batch: Sequence[Line]) -> list[Point]:
     return [point for line in batch for point in line.points]
 
 
-def is_settled(run: RunDirectory, uri: str, repository: Path) -> bool:
-    """Whether nothing has changed since everything was delivered to `uri`, as far as this side knows."""
-    known = read_synced(run)
-    return known is not None and known.store == place(uri) and known.settled == stamp(run, known, repository)
-
-
-def place(uri: str) -> str:
-    """A tracking URI as it may be written down."""
-    return Redactor().text(uri)
-
-
-def stamp(run: RunDirectory, known: Synced, repository: Path) -> str:
-    """A digest of how the files look that a delivery of the run reads, without reading them."""
-    files = [*sorted(run.spool.glob("attempt-*.jsonl")), *(run.path / name for name in sorted(known.artifacts))]
-    files += [run.path / name for name in sorted(known.references)]
-    if known.models:
-        files += [*lock_files(repository), *(repository / path / "lineage.json" for path in known.models.values())]
-    looks = [(str(path), path.stat().st_size, path.stat().st_mtime_ns) for path in files if path.exists()]
-    return digest_json(looks)
+def _delivered(known: Synced) -> str:
+    """What the store is told once everything up to here is in it."""
+    return str(sum(known.offsets.values()))
 
 
 def _name(run: RunDirectory, tags: Mapping[str, str]) -> str:

@@ -34,25 +34,29 @@ class RunPending:
         return self.spooled - self.delivered - self.refused
 
 
-def pending_runs(root: Path) -> tuple[list[RunPending], LastSync | None]:
-    """Every run below `root`, and the last pass over them. Nothing is asked of any server."""
+def pending_runs(root: Path, store: str) -> tuple[list[RunPending], LastSync | None]:
+    """Every run below `root`, and the last pass over them. Nothing is asked of any server.
+
+    store: where a sync would deliver to (`server.place`). What was delivered to another one is pending here.
+    """
     last = read_last_sync(root)
     found = []
     for path in all_runs(root):
         name = path.relative_to(root).as_posix()
         try:
-            found.append(_pending(name, open_existing(path), last))
-        except TrackyardError as error:
+            found.append(_pending(name, open_existing(path), last, store))
+        except (TrackyardError, OSError) as error:
+            why = str(error) if isinstance(error, OSError) else error.what
             found.append(
-                RunPending(
-                    path=name, spooled=0, delivered=0, refused=0, torn=0, damaged=0, store="", at_ms=0, why=error.what
-                )
+                RunPending(path=name, spooled=0, delivered=0, refused=0, torn=0, damaged=0, store="", at_ms=0, why=why)
             )
     return found, last
 
 
-def _pending(name: str, run: RunDirectory, last: LastSync | None) -> RunPending:
+def _pending(name: str, run: RunDirectory, last: LastSync | None, store: str) -> RunPending:
     known = read_synced(run)
+    if known is not None and known.store not in ("", store):
+        known = None
     spools = sorted(run.spool.glob("attempt-*.jsonl"), key=spooled_attempt)
     parts = {path.name: read_spool(path) for path in spools}
     offsets: Mapping[str, int] = {} if known is None else known.offsets
@@ -60,12 +64,10 @@ def _pending(name: str, run: RunDirectory, last: LastSync | None) -> RunPending:
     spooled = sum(len(line.points) for line in undelivered(parts, {}, PointCensus()))
     refused = 0 if known is None else sum(known.refused.values())
     why = ""
-    if last is not None:
-        why = last.failed.get(name, "")
-        if left and not why:
-            why = last.why
-    elif left:
-        why = "no sync has run here"
+    if last is None or last.store != store:
+        why = f"the last sync here was not to {store}" if left else ""
+    else:
+        why = last.failed.get(name, "") or (last.why if left else "")
     return RunPending(
         path=name,
         spooled=spooled,

@@ -82,12 +82,28 @@ def _outputs(lock: Path) -> dict[str, str]:
 
 def _is_tracked(repository: Path, export: Path, out: str, md5: str) -> bool:
     """Whether the lineage.json in `export` is that of the output `out` with digest `md5` in the cache of DVC."""
-    listing = repository / ".dvc" / "cache" / "files" / "md5" / md5[:2] / md5[2:]
+    listing = _cache(repository) / "files" / "md5" / md5[:2] / md5[2:]
     if not listing.is_file():
         return False
     name = (export / LINEAGE).relative_to(repository / out).as_posix()
     digest = hashlib.md5((export / LINEAGE).read_bytes(), usedforsecurity=False).hexdigest()
     return {"md5": digest, "relpath": name} in json.loads(listing.read_bytes())
+
+
+def _cache(repository: Path) -> Path:
+    """DVC's cache: in the repository, or where `dvc config cache.dir` has put it."""
+    from dvc.config import Config
+    from dvc.exceptions import DvcException
+
+    place = repository / ".dvc"
+    try:
+        return Path(Config(dvc_dir=str(place))["cache"].get("dir", place / "cache"))
+    except DvcException as error:
+        raise DataError(
+            what=f"DVC cannot read its configuration in {place}: {error}",
+            why="it says where the cache lies, by which an export is proved to be the one that DVC tracks",
+            fix=f"mend the line in {place}/config or {place}/config.local; `dvc config --list` reads both",
+        ) from error
 
 
 def register(store: TrackingStore, stored: StoredRun, run: RunDirectory, export: TrackedExport) -> None:
@@ -112,7 +128,12 @@ def register(store: TrackingStore, stored: StoredRun, run: RunDirectory, export:
     )
     # Two machines at once may both have made one: the first stays.
     for version in _versions(store, export)[1:]:
-        store.ask(client.delete_model_version, export.name, version)
+        try:
+            store.ask(client.delete_model_version, export.name, version)
+        except Refused as error:
+            # The other one, which saw both as well, was faster: that is what was wanted.
+            if error.status != 404:
+                raise
 
 
 def _versions(store: TrackingStore, export: TrackedExport) -> list[str]:

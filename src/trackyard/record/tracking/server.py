@@ -1,15 +1,17 @@
-"""Where runs are tracked, whether that place answers, and how long it is waited for. MLflow itself: `record.store`."""
+"""Where runs are tracked, whether that place answers, and how long it is waited for. MLflow itself: `store`."""
 
 from __future__ import annotations
 
 import http.client
 import os
 import sqlite3
+import ssl
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import urlsplit
+from urllib.request import getproxies, proxy_bypass
 
 from trackyard.errors import ConfigError, TrackyardError
 from trackyard.redact import Redactor
@@ -120,18 +122,33 @@ def tracking_uri(repository: Path, environment: Mapping[str, str] | None = None)
     return environment.get(URI_VARIABLE) or f"sqlite:///{(repository / 'mlflow.db').resolve()}"
 
 
+def place(uri: str) -> str:
+    """A tracking URI as it may be written down."""
+    return Redactor().text(uri)
+
+
 def database(uri: str) -> Path | None:
     """The file of a sqlite URI, None for a server. ConfigError for anything else."""
     scheme, separator, rest = uri.partition(":///")
     if scheme == "sqlite" and separator and rest:
         return Path(rest)
-    if urlsplit(uri).scheme in ("http", "https") and urlsplit(uri).hostname:
+    if _is_address(uri):
         return None
     raise ConfigError(
-        what=f"tracking URI {Redactor().text(uri)!r}",
+        what=f"tracking URI {place(uri)!r}",
         why="runs are tracked in a sqlite file on a local disk or by an MLflow server; MLflow refuses file stores",
         fix=f"export {URI_VARIABLE}=http://<server>:<port>, or sqlite:///<file>, or unset it for mlflow.db here",
     )
+
+
+def _is_address(uri: str) -> bool:
+    """Whether this is the address of a server."""
+    try:
+        parts = urlsplit(uri)
+        # A port that is no number is found when it is asked for.
+        return parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        return False
 
 
 def require_reachable(uri: str, answer_s: float = CONNECT_S) -> None:
@@ -157,13 +174,20 @@ def require_reachable(uri: str, answer_s: float = CONNECT_S) -> None:
 
 def _require_answer(uri: str, answer_s: float) -> None:
     parts = urlsplit(uri)
+    host = parts.hostname or ""
+    if {parts.scheme, "all"} & getproxies().keys() and not proxy_bypass(host):
+        # It may be reached through the proxy alone, and MLflow's own requests go there.
+        return
     kind = http.client.HTTPSConnection if parts.scheme == "https" else http.client.HTTPConnection
-    connection = kind(parts.hostname or "", parts.port, timeout=CONNECT_S)
+    connection = kind(host, parts.port, timeout=CONNECT_S)
     try:
         connection.connect()
         connection.sock.settimeout(answer_s)
         connection.request("GET", f"{parts.path.rstrip('/')}/health")
         status = connection.getresponse().status
+    except ssl.SSLCertVerificationError:
+        # It is there. Whether to trust it is for MLflow to say, which has settings of its own for that.
+        return
     finally:
         connection.close()
     # Any other answer is an answer: a proxy may not pass /health on.

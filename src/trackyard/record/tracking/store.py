@@ -32,6 +32,7 @@ from trackyard.record.tracking.store_names import (
     store_texts,
     tag_filter,
 )
+from trackyard.record.tracking.time_limit import time_limit
 from trackyard.redact import Redactor
 
 if TYPE_CHECKING:
@@ -44,7 +45,6 @@ CREATED_TAG = "trackyard.created"
 """When a run was created, by the clock of its creator in milliseconds: MLflow keeps only the start that it is told."""
 
 _TEXTS_PER_BATCH = 100
-_TIMEOUT = "MLFLOW_HTTP_REQUEST_TIMEOUT"
 _PAGE = 1000
 
 
@@ -76,22 +76,12 @@ class TrackingStore:
         self.client = self.ask(mlflow.MlflowClient, tracking_uri=uri)
 
     def ask(self, call: Callable[..., T], *arguments: Any, about: StoredRun | None = None, **named: Any) -> T:
-        """One request. about: the run that it changes."""
-        left_s = self._waiting.left_s()
-        users_own = _TIMEOUT in os.environ
-        if not users_own:
-            os.environ[_TIMEOUT] = str(max(1, round(left_s)))
-        try:
-            return call(*arguments, **named)
-        except self._mlflow.exceptions.MlflowException as error:
-            raise self._translated(error, error.get_http_status_code(), about) from error
-        except OSError as error:
-            # Artifacts come and go by requests of their own, whose errors are of this kind too.
-            answer = getattr(error, "response", None)
-            raise self._translated(error, 500 if answer is None else answer.status_code, about) from error
-        finally:
-            if not users_own:
-                os.environ.pop(_TIMEOUT, None)
+        """One request. about: the run that it changes. Threads may ask at once."""
+        with time_limit(self._waiting.left_s()):
+            try:
+                return call(*arguments, **named)
+            except self._mlflow.exceptions.MlflowException as error:
+                raise self._translated(error, error.get_http_status_code(), about) from error
 
     def _translated(self, error: Exception, status: int, about: StoredRun | None) -> TrackyardError:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
@@ -113,11 +103,12 @@ class TrackingStore:
         return refused
 
     def _is_gone(self, run: StoredRun) -> bool:
-        try:
-            stage: str = self.client.get_run(run.id).info.lifecycle_stage
-        except self._mlflow.exceptions.MlflowException as error:
-            status: int = error.get_http_status_code()
-            return status == 404
+        with time_limit(self._waiting.left_s()):
+            try:
+                stage: str = self.client.get_run(run.id).info.lifecycle_stage
+            except self._mlflow.exceptions.MlflowException as error:
+                status: int = error.get_http_status_code()
+                return status == 404
         return stage != "active"
 
     def run(self, *, experiment: str, run_id: str, name: str, start_ms: int, tags: Mapping[str, str]) -> StoredRun:
@@ -247,11 +238,30 @@ class TrackingStore:
 
     def artifact(self, run: StoredRun, path: Path, folder: str) -> None:
         """Store one small file; the same path again replaces it."""
-        self.ask(self.client.log_artifact, run.id, str(path), folder or None, about=run)
+        self._file(run, self.client.log_artifact, str(path), folder or None)
 
     def document(self, run: StoredRun, name: str, body: Any) -> None:
         """Store a small JSON artifact that lies in no file."""
-        self.ask(self.client.log_text, run.id, json.dumps(body, indent=2) + "\n", name, about=run)
+        self._file(run, self.client.log_text, json.dumps(body, indent=2) + "\n", name)
+
+    def _file(self, run: StoredRun, call: Callable[..., None], *arguments: Any) -> None:
+        """Files lie where the server says: with it, on a disk of this machine, in a bucket. Each has its own client."""
+        try:
+            self.ask(call, run.id, *arguments, about=run)
+        except TrackyardError:
+            raise
+        except Exception as error:
+            # These clients share no class of errors.
+            if isinstance(error, OSError) and hasattr(error, "response"):
+                # Of `requests`, by which a server is asked to pass files on. Without an answer there is no status.
+                answer = error.response
+                raise self._translated(error, 500 if answer is None else answer.status_code, run) from error
+            raise Refused(
+                what=Redactor().text(f"artifacts of the MLflow run {run.id}: {type(error).__name__}: {error}"),
+                why="figures and tables of the run are not shown there; they stay in the run directory",
+                fix="let this machine write to the place that the server names for artifacts, or start the server with "
+                "--artifacts-destination, as servers/mlflow-group.sh does; then `trackyard record sync`",
+            ) from error
 
     def rename(self, run: StoredRun, name: str) -> None:
         """Store the name under which lists show the run."""

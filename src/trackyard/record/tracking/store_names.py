@@ -29,12 +29,12 @@ def store_key(name: str) -> str:
 
 
 def store_texts(values: Mapping[str, str], longest: int) -> dict[str, str]:
-    """Keys and values that MLflow stores whole; a longer text is named by its digest and stands in spec.json."""
+    """Keys and values that MLflow stores whole; a longer text, which the run directory has, is named by its digest."""
 
     def short_enough(value: str) -> str:
         if len(value) <= longest:
             return value
-        return f"{len(value)} characters, blake3 {digest_bytes(value.encode())}: see the artifact spec.json"
+        return f"{len(value)} characters, blake3 {digest_bytes(value.encode())}: see spec.json or spool/ of the run"
 
     return {store_key(key): short_enough(value) for key, value in values.items()}
 

@@ -16,9 +16,18 @@ from trackyard.errors import EnvironmentLacking, TrackyardError
 from trackyard.exclusive import exclusive
 from trackyard.record.facts import OPEN, status
 from trackyard.record.rundir import RunDirectory, all_runs, open_existing
-from trackyard.record.tracking.delivery import Delivery, SyncReport, is_settled, place
+from trackyard.record.tracking.delivery import Delivery, SyncReport
 from trackyard.record.tracking.reading import Reading
-from trackyard.record.tracking.server import LONG, Patience, Unreachable, Waiting, require_reachable
+from trackyard.record.tracking.server import (
+    LONG,
+    OutOfTime,
+    Patience,
+    Unreachable,
+    Waiting,
+    place,
+    require_reachable,
+)
+from trackyard.record.tracking.settled import is_settled
 from trackyard.record.tracking.store import RunGone, TrackingStore
 from trackyard.record.tracking.synced import LastSync, write_last_sync
 from trackyard.record.tracking.tree import Tree
@@ -43,11 +52,13 @@ def sync_run(path: Path, tracking_uri: str, *, patience: Patience = LONG) -> Syn
         try:
             store = _open(tracking_uri, Waiting(patience=patience))
             tree = Tree(store)
-            report = _deliver(run, store, tree, run.root.parent, {})
+            report = _deliver(run, store, tree, {})
             if report.warning is None:
                 tree.settle()
         except Unreachable as error:
             return SyncReport(run_id=run.spec.run_id, warning=error)
+        if report.warning is not None and not report.unreachable:
+            raise report.warning
         return report
 
 
@@ -55,7 +66,6 @@ def sync_all(
     root: Path,
     tracking_uri: str,
     *,
-    repository: Path | None = None,
     patience: Patience = LONG,
     only_changed: bool = False,
     readings: Readings | None = None,
@@ -63,24 +73,23 @@ def sync_all(
 ) -> list[SyncReport]:
     """Deliver what is new in every run below `root`; a run that fails is reported and does not hold up the others.
 
-    repository: where dvc.lock lies; the directory of `root` by default. only_changed: runs that look as they did when
-    they were delivered are passed over, without asking the store whether it still has them. readings: what an earlier
-    pass read, kept up to date. lock_wait_s: how long another sync is waited for.
+    only_changed: runs that look as they did when they were delivered are passed over, without asking the store whether
+    it still has them. readings: what an earlier pass read, kept up to date. lock_wait_s: how long another sync is
+    waited for.
     """
     reports: list[SyncReport] = []
     waiting = Waiting(patience=patience)
     paths = all_runs(root)
     if not paths:
         return reports
-    repository = root.parent if repository is None else repository
     readings = {} if readings is None else readings
-    with _single_writer(root, lock_wait_s):
-        runs, failed = _opened(paths, reports)
-        waits: list[RunDirectory] = []
-        for run in _parents_first(runs):
-            if not (only_changed and is_settled(run, tracking_uri, repository)):
-                waits.append(run)
-        silence = _deliver_all(waits, tracking_uri, waiting, repository, readings, reports, failed) if waits else None
+    with _files_of(root), _single_writer(root, lock_wait_s):
+        failed: dict[Path, str] = {}
+        runs = _opened(paths, reports, failed)
+        if only_changed:
+            runs = _changed(runs, tracking_uri, reports, failed)
+        waits = _parents_first(runs)
+        silence = _deliver_all(waits, tracking_uri, waiting, readings, reports, failed) if waits else None
         why = "" if silence is None else silence.what
         by_path = {path.relative_to(root).as_posix(): what for path, what in failed.items()}
         last = LastSync(store=place(tracking_uri), at_ms=time.time_ns() // 1_000_000, why=why, failed=by_path)
@@ -88,30 +97,60 @@ def sync_all(
     return reports
 
 
-def _opened(paths: Sequence[Path], reports: list[SyncReport]) -> tuple[list[RunDirectory], dict[Path, str]]:
+def _opened(paths: Sequence[Path], reports: list[SyncReport], failed: dict[Path, str]) -> list[RunDirectory]:
     """The runs in `paths`; of one that cannot be read a report, and what is wrong with it."""
     runs: list[RunDirectory] = []
-    failed: dict[Path, str] = {}
     for path in paths:
         try:
-            runs.append(open_existing(path))
+            with _files_of(path):
+                runs.append(open_existing(path))
         except TrackyardError as error:
             reports.append(SyncReport(run_id=path.name, warning=error))
             failed[path] = error.what
-    return runs, failed
+    return runs
+
+
+def _changed(
+    runs: Sequence[RunDirectory], uri: str, reports: list[SyncReport], failed: dict[Path, str]
+) -> list[RunDirectory]:
+    """Those of `runs` that may have something to deliver to `uri`; of one that cannot be told a report, as above."""
+    found: list[RunDirectory] = []
+    for run in runs:
+        try:
+            with _files_of(run.path):
+                if not is_settled(run, uri):
+                    found.append(run)
+        except TrackyardError as error:
+            reports.append(SyncReport(run_id=run.spec.run_id, warning=error))
+            failed[run.path] = error.what
+    return found
+
+
+@contextmanager
+def _files_of(path: Path) -> Iterator[None]:
+    """EnvironmentLacking for what a disk refuses inside the block, which reads and notes what lies in `path`."""
+    try:
+        yield
+    except OSError as error:
+        raise EnvironmentLacking(
+            what=f"{path}: {error}",
+            why="what is spooled there stays, and cannot be delivered before it can be read and its delivery noted",
+            fix=f"make {path} readable and writable for this user, with free space (`df -h {path}`), then "
+            "`trackyard record sync`",
+        ) from error
 
 
 def _deliver_all(
     runs: Sequence[RunDirectory],
     uri: str,
     waiting: Waiting,
-    repository: Path,
     readings: Readings,
     reports: list[SyncReport],
     failed: dict[Path, str],
 ) -> Unreachable | None:
     """Deliver run after run, adding to `reports` and `failed`. Why the store did not answer, if it did not."""
     silence: Unreachable | None = None
+    trouble: Unreachable | None = None
     try:
         store = _open(uri, waiting)
         tree = Tree(store)
@@ -122,21 +161,24 @@ def _deliver_all(
             # Each of the others would wait for the same store.
             reports.append(SyncReport(run_id=run.spec.run_id, warning=silence))
             continue
-        try:
-            report = _deliver(run, store, tree, repository, readings)
-        except TrackyardError as error:
-            report = SyncReport(run_id=run.spec.run_id, warning=error)
-            failed[run.path] = error.what
+        report = _deliver(run, store, tree, readings)
         reports.append(report)
-        if isinstance(report.warning, Unreachable):
-            silence = report.warning
+        if report.warning is not None:
+            failed[run.path] = report.warning.what
+        # A store may fail on one run alone, again and again. Of two in a row it is the store.
+        before, trouble = trouble, report.warning if isinstance(report.warning, Unreachable) else None
+        if trouble is not None and (before is not None or isinstance(trouble, OutOfTime)):
+            silence = trouble
+    silence = silence or trouble
     if silence is None:
         try:
             tree.settle()
-        except Unreachable as error:
-            silence = error
-            if reports[-1].warning is None:
-                reports[-1].warning = error
+        except TrackyardError as error:
+            reports[-1].warning = reports[-1].warning or error
+            if isinstance(error, Unreachable):
+                silence = error
+            else:
+                failed[runs[-1].path] = error.what
     return silence
 
 
@@ -145,20 +187,21 @@ def _open(uri: str, waiting: Waiting) -> TrackingStore:
     return TrackingStore(uri, waiting=waiting)
 
 
-def _deliver(run: RunDirectory, store: TrackingStore, tree: Tree, repository: Path, readings: Readings) -> SyncReport:
-    """One run; anew and whole where what was delivered before is gone from the store."""
+def _deliver(run: RunDirectory, store: TrackingStore, tree: Tree, readings: Readings) -> SyncReport:
+    """One run; anew and whole where what was delivered before is gone from the store. What failed is in the report."""
     reading = readings.pop(run.path, None)
     if reading is None or not reading.follows(run.spool):
         reading = Reading()
-    delivery = Delivery(run, store, tree, repository, reading)
+    delivery = Delivery(run, store, tree, reading)
     try:
-        try:
-            delivery.deliver()
-        except RunGone:
-            reading = Reading()
-            delivery = Delivery(run, store, tree, repository, reading, anew=True)
-            delivery.deliver()
-    except Unreachable as error:
+        with _files_of(run.path):
+            try:
+                delivery.deliver()
+            except RunGone:
+                reading = Reading()
+                delivery = Delivery(run, store, tree, reading, anew=True)
+                delivery.deliver()
+    except TrackyardError as error:
         delivery.report.warning = error
         return delivery.report
     if status(reading.facts)[0] in OPEN:

@@ -40,14 +40,16 @@ class AttemptSynced(Parameters):
 class Synced(Parameters):
     """What is known to be in the store: of that run there; of any other nothing is known.
 
-    offsets: bytes delivered, by spool file. described: digest of the description. artifacts: path -> blake3.
-    references: what was too large to be an artifact. attempts: by spool file. registered: DVC's md5 of the versions of
-    each model. models: exports to be registered, name -> path. refused: points that the store did not take, by metric.
-    store, at_ms: where to and when the last delivery went. settled: what lay in the run directory when nothing was left
+    told: what the run there says was delivered (`delivery.DELIVERED_TAG`), when it was told last. offsets: bytes
+    delivered, by spool file. described: digest of the description. artifacts: path -> blake3. references: what was too
+    large to be an artifact. attempts: by spool file. registered: DVC's md5 of the versions of each model. models:
+    exports to be registered, name -> path. refused: points that the store did not take, by metric. store, at_ms: where
+    to and when the last delivery went. settled: how the files looked, before they were read, of which nothing was left
     to deliver.
     """
 
     mlflow_run: str
+    told: str = ""
     offsets: dict[str, int] = Field(default_factory=dict)
     described: str = ""
     artifacts: dict[str, str] = Field(default_factory=dict)
