@@ -39,7 +39,8 @@ def test_show_prints_the_tree_the_licences_and_what_was_not_hashed(
     lines = capsys.readouterr().out.splitlines()
     assert lines[0] == f"made {TABLE}"
     assert any(line.startswith("web ") and " unknown " in line for line in lines)
-    assert lines[-1].startswith("This is what the records say; of files only the code at hand was hashed.")
+    assert lines[-1].startswith("This is what the records say; no data, weights or results were hashed.")
+    assert lines[-1].endswith(f": trackyard lineage verify {TABLE}")
     assert typed(monkeypatch, "show", TABLE, "--json") == 0
     document = json.loads(capsys.readouterr().out)
     assert document["links"][0]["name"] == f"made {TABLE}"

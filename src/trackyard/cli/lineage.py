@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, get_args
+from typing import Annotated, get_args
 
 import typer
 
 from trackyard.cli.printing import print_json, size
 from trackyard.cli.root import repository_root
 from trackyard.errors import ConfigError
-
-if TYPE_CHECKING:
-    from trackyard.record.lineage.links import Kind, Link
+from trackyard.record.lineage.links import Kind, Link
 
 app = typer.Typer(help="From a model, a table or a figure back to plan, data, code and parents.", no_args_is_help=True)
 
@@ -33,7 +32,7 @@ def show(path: Asked, as_json: Annotated[bool, typer.Option("--json", help="one 
     print()
     for line in licence_lines(chain):
         print(line)
-    print(NOT_HASHED)
+    print(f"{NOT_HASHED} To prove it: trackyard lineage verify {shlex.quote(path.as_posix())}")
 
 
 @app.command()
@@ -75,14 +74,12 @@ def _chain(path: Path) -> Link:
 
 def _kinds(given: list[str]) -> list[Kind]:
     """The kinds of links that are trusted; ConfigError for one that does not exist."""
-    from trackyard.record.lineage.links import Kind
-
     known: tuple[Kind, ...] = get_args(Kind)
     unknown = [name for name in given if name not in known]
     if unknown:
         raise ConfigError(
             what=f"--trust {unknown[0]}: there is no such kind of link",
             why=f"the kinds are {', '.join(known)}",
-            fix=f"name one of them, for example --trust {known[-2]}",
+            fix="name one of them, for example --trust image",
         )
     return [kind for kind in known if kind in given]

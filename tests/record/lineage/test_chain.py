@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import pytest
 
-from tests.record.lineage.small_world import World, make_world
+from tests.record.lineage.small_world import WEIGHTS, World, make_world
 from tests.record.lineage.stage_world import TABLE
-from trackyard.errors import ConfigError
+from trackyard.errors import ConfigError, DataError
 from trackyard.record.image import IMAGE_FILE_VARIABLE
-from trackyard.record.lineage.chain import chain_of
+from trackyard.record.lineage.chain import chain_of, relative
+from trackyard.record.lineage.document import LINEAGE
+from trackyard.record.lineage.links import Link
 from trackyard.record.lineage.proof import prove
 
 
@@ -50,6 +53,52 @@ def test_texts_name_files_relative_to_the_repository(made_stages: Path) -> None:
             assert all(file.path.is_absolute() for file in link.files)
 
 
-def test_a_file_that_an_export_lacks_is_refused(world: World) -> None:
-    with pytest.raises(ConfigError, match="does not exist"):
-        chain_of(world.export / "nothing", world.root)
+def test_what_no_digest_is_recorded_of_is_refused(world: World) -> None:
+    """The chain of the run that it lies in would be proved, and it would not be looked at."""
+    (world.run.path / "log.txt").write_text("words")
+    lacking = [world.export / "nothing", world.checkpoint.with_name("step-00000009")]
+    there = [world.run.path / "log.txt", world.run.checkpoints, world.checkpoint / "manifest.json"]
+    for path, told in ((path, told) for paths, told in ((lacking, "does not exist"), (there, "is not recorded"))
+                       for path in paths):  # fmt: skip
+        with pytest.raises(ConfigError, match=told) as raised:
+            chain_of(path, world.root)
+        command, _, named = raised.value.fix.rpartition(" ")
+        assert command == "trackyard lineage show"
+        assert chain_of(Path(named), world.root).kind in ("made", "checkpoint")
+    for path in (world.run.path / LINEAGE, world.run.result, world.export / "sub"):
+        prove(chain_of(path, world.root))
+
+
+def test_a_recorded_file_that_is_gone_is_for_the_proof_to_name(world: World, tmp_path: Path) -> None:
+    export = tmp_path / "export"
+    shutil.copytree(world.export, export)
+    (export / WEIGHTS).unlink()
+    with pytest.raises(DataError, match=rf"{WEIGHTS}: expected \w+, found none \(no such file\)"):
+        prove(chain_of(export / WEIGHTS, world.root))
+
+
+def test_links_in_the_repository_are_not_followed(stages: Path, tmp_path: Path) -> None:
+    """data/ on another disk, and a file that DVC has linked to its cache."""
+    (stages / "data").rename(tmp_path / "disk")
+    (stages / "data").symlink_to(tmp_path / "disk")
+    assert "snapshot data/charts" in [link.name for link in chain_of(stages / "data/charts", stages).walk()]
+    table = stages / TABLE / "table.csv"
+    table.rename(tmp_path / "cached")
+    table.symlink_to(tmp_path / "cached")
+    prove(chain_of(table, stages))
+    (tmp_path / "checkout-link").symlink_to(stages)
+    assert chain_of(tmp_path / "checkout-link" / TABLE / ".." / "results", stages).name == f"made {TABLE}"
+
+
+def test_only_what_lies_in_the_repository_is_named_relative_to_it() -> None:
+    root = Path("/srv/yard")
+    texts = {
+        "fetch /srv/yard/a/b": "fetch a/b",
+        "in '/srv/yard'. Or /srv/yard.": "in '.'. Or ..",
+        "/srv/yard-old/a, /srv/yard.old/a": "/srv/yard-old/a, /srv/yard.old/a",
+        "/backup/srv/yard/a": "/backup/srv/yard/a",
+    }
+    for text, told in texts.items():
+        link = Link(kind="made", name="made", fix=text, facts={"path": text}, absent=text)
+        found = relative(link, root)
+        assert (found.fix, found.facts["path"], found.absent) == (told, told, told)

@@ -23,6 +23,7 @@ def test_every_file_is_listed(world: World, name: str, kind: data.DataKind) -> N
     directory, recorded = world.root / "data" / name, world.second.snapshots[name]
     found = data.contents(kind, directory)
     assert found.fingerprint == recorded.fingerprint
+    assert (found.source, found.licence) == (recorded.source, recorded.licence)
     listed = {**found.files, **recorded.files}
     there = [path for path in directory.rglob("*") if path.is_file()]
     assert listed == {path.relative_to(directory).as_posix(): digest_file(path) for path in there}

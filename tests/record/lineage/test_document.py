@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import re
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
+from pydantic import ValidationError
 
 from tests.record.lineage.small_world import WEIGHTS, World, make_world
 from trackyard.errors import DataError, IdentityError
 from trackyard.record.lineage.document import (
     LINEAGE,
     SCHEMA,
+    Lineage,
     names_in,
     read_lineage,
     require_file,
@@ -27,6 +31,12 @@ from trackyard.record.lineage.origins import NO_PLAN, Origins, Parent
 @pytest.fixture
 def world(tmp_path: Path) -> World:
     return make_world(tmp_path)
+
+
+@pytest.fixture(scope="module")
+def shared(tmp_path_factory: pytest.TempPathFactory) -> World:
+    """Only read it."""
+    return make_world(tmp_path_factory.mktemp("shared"))
 
 
 def test_what_is_written_is_read_and_names_no_place_of_this_machine(world: World) -> None:
@@ -121,6 +131,40 @@ def test_files_are_required_as_they_were_made(world: World) -> None:
         require_file(world.export, WEIGHTS, fix="f")
     with pytest.raises(DataError, match="says None"):
         require_file(world.export, "README.md", fix="f")
+
+
+@pytest.mark.parametrize(
+    ("told", "change"),
+    [
+        ("files", lambda body: body.update(files={})),
+        ("files", lambda body: body["files"].update({WEIGHTS: "none (no such file)"})),
+        ("no digest of plan.json", lambda body: body["plan"].update(files={"rows.npy": "0" * 64})),
+        ("no digest of manifest.json", lambda body: body["snapshots"]["text"].update(files={"index.npy": "0" * 64})),
+        ("snapshots.web.files", lambda body: body["snapshots"]["web"].update(files={})),
+        ("parent.taken", lambda body: body["parent"].update(taken={})),
+        ("digests of its files", lambda body: body["parent"]["lineage"]["models"]["base"].update(files={})),
+    ],
+)
+def test_a_lineage_that_leaves_out_what_would_prove_it_is_refused(
+    shared: World, told: str, change: Callable[[dict[str, Any]], object]
+) -> None:
+    body = read_lineage(shared.export).model_dump(mode="json")
+    Lineage.model_validate(body)
+    change(body)
+    with pytest.raises(ValidationError, match=re.escape(told)):
+        Lineage.model_validate(body)
+
+
+def test_a_linked_folder_is_named_like_a_file(tmp_path: Path) -> None:
+    export, elsewhere = tmp_path / "export", tmp_path / "elsewhere"
+    for folder in (export / "sub", elsewhere):
+        folder.mkdir(parents=True)
+        (folder / WEIGHTS).write_bytes(b"x")
+        (folder / LINEAGE).write_bytes(b"only that of the directory itself is left out")
+    (export / LINEAGE).write_bytes(b"x")
+    (export / "more").symlink_to(elsewhere)
+    (export / "gone").symlink_to(tmp_path / "nowhere")
+    assert names_in(export) == ["gone", "more", f"sub/{LINEAGE}", f"sub/{WEIGHTS}"]
 
 
 def test_a_document_with_other_fields_is_refused(world: World) -> None:

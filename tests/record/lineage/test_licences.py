@@ -10,9 +10,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from trackyard.digest import digest_file
 from trackyard.plan.plan import SCHEMA
 from trackyard.record.lineage.licences import UNKNOWN, inherited_terms, licence_rows
 from trackyard.record.lineage.links import Hashed, Kind, Link
+
+NONE_STATED = ("unknown", "not stated", "None", "other", "unknown, see the card of org/data")
 
 
 def link(kind: Kind, name: str, *inputs: Link, files: tuple[Hashed, ...] = (), **facts: str) -> Link:
@@ -28,14 +31,14 @@ def terms(*inputs: Link) -> str:
 
 
 @settings(max_examples=40)
-@given(st.lists(st.sampled_from(["CC0-1.0", "", "unknown", "not stated", "Apache-2.0"]), min_size=1, max_size=8))
+@given(st.lists(st.sampled_from(["CC0-1.0", "", *NONE_STATED, "Apache-2.0"]), min_size=1, max_size=8))
 def test_no_data_set_is_left_out(licences: list[str]) -> None:
     made = link("made", "made", *(data(f"d{at}", licence=licence) for at, licence in enumerate(licences)))
     rows = licence_rows(made)
     assert sorted(row.name for row in rows) == sorted(f"d{at}" for at in range(len(licences)))
     unknown = [row for row in rows if row.licence == UNKNOWN]
     assert rows[: len(unknown)] == unknown, "they come first"
-    assert len(unknown) == sum(licence in ("", "unknown", "not stated") for licence in licences)
+    assert len(unknown) == sum(licence in ("", *NONE_STATED) for licence in licences)
     assert all(row.name in inherited_terms(rows) for row in unknown)
 
 
@@ -44,6 +47,14 @@ def test_one_data_set_met_in_two_runs_is_one_row() -> None:
     assert [row.name for row in licence_rows(link("made", "made", *twice))] == ["a"]
     apart = [data("a", fingerprint="f"), data("b", fingerprint="g")]
     assert len(licence_rows(link("made", "made", *apart))) == 2
+
+
+def test_one_fingerprint_does_not_hide_another_data_set_or_another_licence() -> None:
+    """That of latents is that of their encoder, whatever was encoded."""
+    sets = [data("a", fingerprint="f", licence="MIT"), data("b", fingerprint="f", licence="CC BY-NC 4.0"),
+            data("parent: snapshot a", fingerprint="f", dataset="a")]  # fmt: skip
+    rows = licence_rows(link("made", "made", *sets))
+    assert [(row.name, row.licence) for row in rows] == [("a", UNKNOWN), ("a", "MIT"), ("b", "CC BY-NC 4.0")]
 
 
 def test_models_of_others_have_terms_and_made_ones_have_none() -> None:
@@ -81,7 +92,7 @@ def test_plain_licences_set_no_conditions() -> None:
 
 def plan(path: Path, entries: list[dict[str, Any]], schema: str = SCHEMA) -> Link:
     path.write_text(json.dumps({"schema": schema, "summary": {"entries": entries}}))
-    return link("plan", "plan", files=(Hashed(path=path, algorithm="blake3", digest=""),))
+    return link("plan", "plan", files=(Hashed(path=path, algorithm="blake3", digest=digest_file(path)),))
 
 
 def test_shares_are_those_of_the_plans(tmp_path: Path) -> None:
@@ -92,5 +103,9 @@ def test_shares_are_those_of_the_plans(tmp_path: Path) -> None:
     assert [row.share for row in licence_rows(run)] == ["stage2 50.0 %", "stage2 50.0 %", ""]
     other = link("run", "run", plan(tmp_path / "plan.json", entries, "another/1"), *sets, stage="stage2")
     assert {row.share for row in licence_rows(other)} == {""}
+    # Neither what lies in the place of the recorded plan says something of the run, nor nothing.
+    run = link("run", "run", plan(tmp_path / "plan.json", entries), *sets, stage="stage2")
+    (tmp_path / "plan.json").write_text((tmp_path / "plan.json").read_text().replace("0.25", "0.75"))
+    assert {row.share for row in licence_rows(run)} == {""}
     (tmp_path / "plan.json").unlink()
     assert {row.share for row in licence_rows(run)} == {""}

@@ -49,8 +49,13 @@ def test_a_model_that_the_specification_does_not_name_is_wrong(cache: Path, tmp_
     spec = make_spec(model={"model": "org/other", "revision": "6" * 40})
     found = {claim.what: claim.found for claim in model_link("start", fact(), spec, tmp_path, "", CODE).claims}
     assert found == {"id in the specification": "none", "revision in the specification": "none"}
-    link = model_link("start", fact(named="files"), spec, tmp_path, "", CODE)
-    assert [claim.found for claim in link.claims] == ["none"]
+    for files in ({"model.safetensors": "1" * 64}, {"pytorch_model.bin": "1" * 64}):
+        link = model_link("start", fact(named="files", files=files), spec, tmp_path, "", CODE)
+        assert [claim.found for claim in link.claims] == ["none"]
+    # What a name of the hub means changes with every commit to it.
+    spec = make_spec(model={"model": "org/base", "revision": None})
+    link = model_link("start", fact(revision=None), spec, tmp_path, "", CODE)
+    assert [claim.found for claim in link.claims] == ["org/base", "none"]
 
 
 def test_what_is_made_from_a_seed_is_proved_with_the_code(tmp_path: Path) -> None:
@@ -63,9 +68,9 @@ def test_what_is_made_from_a_seed_is_proved_with_the_code(tmp_path: Path) -> Non
 
 
 def test_what_is_gone_is_absent_and_names_its_place(tmp_path: Path) -> None:
-    plan = plan_link(PlanFact(fingerprint="f" * 64, path="plan", files={"plan.json": "0"}), tmp_path, "")
+    plan = plan_link(PlanFact(fingerprint="f" * 64, path="plan", files={"plan.json": "0" * 64}), tmp_path, "")
     data = DataFact(
-        kind="rows", fingerprint="f", path="data", files={"manifest.json": "0"}, source={}, licence="x",
+        kind="rows", fingerprint="f", path="data", files={"manifest.json": "0" * 64}, source={}, licence="x",
         restore="bring it",
     )  # fmt: skip
     snapshot = snapshot_link("a", data, tmp_path, "parent: ")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import xml.etree.ElementTree as ElementTree
 from collections.abc import Iterator
+from html.parser import HTMLParser
 from itertools import combinations
 from pathlib import Path
 
@@ -55,6 +56,39 @@ def test_nothing_is_asked_of_a_network_and_no_script_runs(chain: Link) -> None:
     assert re.findall(r"url\(([^)]*)\)", page) == ["#chain-head"] * page.count("url(")
 
 
+class _Elements(HTMLParser):
+    """Names of all elements, and of their attributes."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.found: set[str] = set()
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.found |= {tag, *(name for name, _ in attrs)}
+
+
+def elements(page: str) -> set[str]:
+    parser = _Elements()
+    parser.feed(page)
+    return parser.found
+
+
+def test_no_name_and_no_fact_becomes_an_element() -> None:
+    evil = """</text></svg><script>x</script>'" onload="x" <img src=//e.example/x onerror=x>&lt;"""
+    snapshots = [
+        link("snapshot", f"snapshot {evil}{at}", absent=evil, licence=evil, source=evil, dataset=evil,
+             fingerprint=f"{at}{evil}", **{evil: evil})
+        for at in range(2)
+    ]  # fmt: skip
+    stage = link("stage", f"stage {evil}@{evil}", *snapshots, does=evil, command=evil)
+    plain = link("stage", "stage x@y", link("snapshot", "snapshot z"), link("snapshot", "snapshot y"))
+    drawn = link("made", f"made {evil}", stage, link("model", f"model {evil}", id=evil), path=evil)
+    page = chain_page(drawn, evil)
+    assert elements(page) <= elements(chain_page(link("made", "x", plain), "x")) | {"ul", "li", "b"}
+    ElementTree.fromstring(chain_svg(drawn))
+    assert "trackyard lineage verify &#x27;&lt;/text&gt;" in page, "the shell takes the path as one word"
+
+
 def test_anchors_lead_to_sections_and_the_drawing_alone_has_none(chain: Link) -> None:
     page = chain_page(chain, TABLE)
     for at in range(len(groups(chain))):
@@ -101,9 +135,18 @@ def test_eighteen_data_sets_are_one_box_and_one_table() -> None:
     assert page.count("<tr><td>snapshot ") == 18
 
 
+def test_exports_that_share_a_box_are_told_by_their_place() -> None:
+    exports = [link("made", f"artifacts/x/export/{at}/42: files") for at in ("baseline", "flat")]
+    models = [link("model", f"parent: model {name}") for name in ("llm", "vision")]
+    drawn = chain_svg(link("made", "made y", link("stage", "stage x:table", *exports), *models))
+    assert ">baseline/42, flat/42</text>" in drawn
+    assert ">llm, vision</text>" in drawn
+
+
 def test_the_items_of_a_matrix_are_one_box(chain: Link) -> None:
     titles = {group.title: group for group in groups(chain)}
     assert len(titles["stage toy:train, 2 times"].links) == 2
+    assert ">left, right</text>" in chain_svg(chain)
     order = [group.layer for group in groups(chain)]
     assert order == sorted(order)
     assert sum(len(group.links) for group in groups(chain)) == len(list(chain.walk()))

@@ -86,6 +86,15 @@ def test_each_algorithm_finds_a_changed_byte(tmp_path: Path, algorithm: Algorith
         prove(chain)
 
 
+def test_no_recorded_digest_stands_for_a_file_that_is_gone(tmp_path: Path) -> None:
+    """What the proof says of such a file is no digest, whatever a record has in its place."""
+    for word in ("none", "none (no such file)", "none (No such file or directory)"):
+        with pytest.raises(DataError, match=r"found none \(no such file\)"):
+            prove(link("a", files=(Hashed(path=tmp_path / "gone", algorithm="blake3", digest=word),)))
+    with pytest.raises(DataError, match="found none"):
+        prove(link("a", files=(Hashed(path=tmp_path, algorithm="md5", digest="d" * 32),)))
+
+
 def test_a_file_of_several_links_is_read_once(file: Hashed) -> None:
     proof = prove(link("a", link("b", files=(file,)), files=(file,)))
     assert (proof.hashed, proof.bytes) == (1, 7)
@@ -103,7 +112,7 @@ def test_what_is_trusted_is_not_read_and_said(file: Hashed) -> None:
         prove(chain, trust={"code"})
     with pytest.raises(DataError, match=r"stopped: 1 of 4 .*image \(missing\)") as raised:
         prove(chain, trust={"code", "snapshot"})
-    assert raised.value.fix == "mend image; or take it on trust: --trust image"
+    assert raised.value.fix == "mend image; or take it on trust: trackyard lineage verify PATH --trust image"
     proof = prove(chain, trust={"code", "snapshot", "image"})
     assert proof.proved == ["a: 1 record agrees, 1 file re-hashed"]
     assert proof.trusted == [

@@ -5,16 +5,18 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.record.lineage.small_world import WEIGHTS, World, git, make_world
+from tests.record.lineage.small_world import WEIGHTS, World, git, make_world, put_out
 from trackyard.digest import digest_file, digest_json
 from trackyard.errors import DataError
 from trackyard.record.image import IMAGE_FILE_VARIABLE
 from trackyard.record.lineage.document import LINEAGE, write_lineage
+from trackyard.record.lineage.origins import Parent
 from trackyard.record.lineage.proof import prove
 from trackyard.record.lineage.run_chain import run_chain
 
@@ -201,8 +203,45 @@ def test_a_file_that_nothing_speaks_of_does_not_belong_to_an_export(world: World
     (world.run.path / "log.txt").write_text("a run directory holds more")
     prove(run_chain(world.run.path, world.root))
     (world.export / "adapter.safetensors").write_bytes(b"x")
-    with pytest.raises(DataError, match=r"link 'files' is wrong: .* found adapter\.safetensors"):
+    with pytest.raises(DataError, match=r"link 'files' is wrong: .* found adapter\.safetensors") as raised:
         prove(run_chain(world.export, world.root))
+    assert raised.value.fix.startswith(f"move what is too many out of {world.export}; or ")
+
+
+def test_a_file_in_a_folder_that_a_run_has_made_does_not_belong_there(world: World) -> None:
+    final = world.run.path / "final"
+    final.mkdir()
+    (final / WEIGHTS).write_bytes(b"w")
+    write_lineage(world.run.path, world.second, files=["result.json", f"final/{WEIGHTS}"])
+    prove(run_chain(world.run.path, world.root))
+    (final / "adapter.safetensors").write_bytes(b"x")
+    with pytest.raises(DataError, match=r"link 'files' is wrong: .* found final/adapter\.safetensors"):
+        prove(run_chain(world.run.path, world.root))
+
+
+def test_every_generation_of_parents_is_proved(world: World) -> None:
+    spec = replace(
+        world.second.spec, stage="stage3", parent=world.second.spec.run_id,
+        model={"weights": digest_file(world.export / WEIGHTS)},
+    )  # fmt: skip
+    third = replace(world.second, spec=spec, parent=Parent(directory=world.export, taken=(WEIGHTS,)))
+    export = put_out(third, world.root / "artifacts" / "stage3")
+    chain = run_chain(export, world.root)
+    facts = {link.name: link.facts for link in chain.walk()}
+    runs = ["run", "parent: run", "parent: parent: run"]
+    assert [facts[name]["stage"] for name in runs] == ["stage3", "stage2", "stage1"]
+    prove(chain)
+    for link, path in (
+        ("parent: files", world.export / WEIGHTS),
+        ("parent: parent: files", world.parent / WEIGHTS),
+        ("parent: parent: plan", _plan_of(world) / "plan.json"),
+        ("parent: parent: model base", world.root / "models/base/config.json"),
+    ):
+        data = path.read_bytes()
+        path.write_bytes(data + b" ")
+        with pytest.raises(DataError, match=f"link '{link}' is wrong: "):
+            prove(run_chain(export, world.root))
+        path.write_bytes(data)
 
 
 def test_a_copy_anywhere_is_proved_in_the_checkout(world: World, tmp_path: Path) -> None:
@@ -244,9 +283,17 @@ def _forge(directory: Path, change: Callable[[dict[str, Any]], object]) -> None:
         ("run", lambda lineage: lineage["snapshots"].pop("charts")),
         ("run", lambda lineage: lineage.update(parent=None)),
         ("run", lambda lineage: lineage["parent"]["taken"].update({WEIGHTS: "0" * 64})),
+        ("run", lambda lineage: lineage["parent"]["taken"].update({"sub/config.json": "0" * 64})),
+        ("run", lambda lineage: lineage["parent"]["lineage"]["files"].update({"sub/config.json": "0" * 64})),
         ("parent: run", lambda lineage: lineage["parent"]["lineage"]["spec"].update(seed=8)),
-        ("parent: model base", lambda lineage: _model(lineage, "base")["files"].update({"base.safetensors": "0" * 64})),
+        ("parent: run", lambda lineage: _model(lineage, "base")["files"].update({"base.safetensors": "0" * 64})),
+        ("parent: model base", lambda lineage: _model(lineage, "base")["files"].update({"two.safetensors": "0" * 64})),
         ("parent: model made", lambda lineage: _model(lineage, "made")["making"].update(seed=8)),
+        ("parent: run", lambda lineage: lineage["parent"]["lineage"]["models"].pop("base")),
+        ("parent: run", lambda lineage: lineage["parent"]["lineage"].update(models={})),
+        ("snapshot charts", lambda lineage: lineage["snapshots"]["charts"].update(licence="MIT")),
+        ("snapshot text", lambda lineage: lineage["snapshots"]["text"].update(licence=None)),
+        ("snapshot text", lambda lineage: lineage["snapshots"]["text"]["source"].update(kind="hub")),
         ("snapshot web", lambda lineage: lineage["snapshots"]["web"]["files"].update({"samples.parquet": "0" * 64})),
     ],
 )

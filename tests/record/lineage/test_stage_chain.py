@@ -6,6 +6,7 @@ import contextlib
 import os
 import shutil
 from collections.abc import Callable
+from datetime import date
 from pathlib import Path
 
 import pytest
@@ -13,9 +14,12 @@ import yaml
 
 from tests.record.lineage.stage_world import TABLE, by_name, declare
 from trackyard.errors import ConfigError, DataError
+from trackyard.record.lineage.dvc_graph import StageRecord
+from trackyard.record.lineage.licences import UNKNOWN, licence_rows
 from trackyard.record.lineage.links import Link
 from trackyard.record.lineage.proof import prove
 from trackyard.record.lineage.stage_chain import stage_chain
+from trackyard.record.lineage.stage_inputs import parameter_claims
 
 
 def chain(root: Path, path: str = TABLE) -> Link:
@@ -59,13 +63,13 @@ def test_part_of_an_output_and_a_folder_of_several_are_asked_about(made_stages: 
     prove(data)
 
 
-def append(path: str) -> Callable[[Path], None]:
+def append(path: str, more: bytes = b" ") -> Callable[[Path], None]:
     """One byte more, and the modification time as before: nothing may be found by that."""
 
     def change(root: Path) -> None:
         before = (root / path).stat()
         with (root / path).open("ab") as file:
-            file.write(b" ")
+            file.write(more)
         os.utime(root / path, ns=(before.st_atime_ns, before.st_mtime_ns))
 
     return change
@@ -109,6 +113,18 @@ def extra(root: Path) -> None:
     (root / TABLE / "another.csv").write_text("1")
 
 
+def link(path: str) -> Callable[[Path], None]:
+    """A folder from elsewhere, which DVC does not look into."""
+
+    def change(root: Path) -> None:
+        elsewhere = root.parent / "elsewhere"
+        elsewhere.mkdir()
+        (elsewhere / "more.py").write_text("answer = 43\n")
+        (root / path).symlink_to(elsewhere)
+
+    return change
+
+
 CHANGES: dict[str, tuple[Callable[[Path], None], str, str]] = {
     "the table": (append(f"{TABLE}/table.csv"), f"made {TABLE}", "table.csv"),
     "a file that a stage before put out": (
@@ -128,8 +144,17 @@ CHANGES: dict[str, tuple[Callable[[Path], None], str, str]] = {
         lock("params.yaml", "warmup: 2", "warmup: 5"), "stage toy:declare",
         "params.yaml: toy.optimiser.warmup: expected 2, found 5",
     ),
+    "a parameter that Python takes for the same": (
+        lock("params.yaml", "warmup: 2", "warmup: 2.0"), "stage toy:declare",
+        "params.yaml: toy.optimiser.warmup: expected 2, found 2.0",
+    ),
+    "a manifest that is no longer one": (
+        append("data/charts/manifest.json", b"}"), "snapshot data/charts", "manifest.json",
+    ),
     "the command": (lock("dvc.yaml", "cp -r stash/stage2", "cp -R stash/stage2"), "stage stage2", "command"),
     "a file too many": (extra, "stage toy:table", "another.csv"),
+    "a folder too many": (link(f"{TABLE}/more"), "stage toy:table", "found more"),
+    "a folder of code from elsewhere": (link("src/trackyard/more"), "code src/trackyard", "md5 of"),
     "what the table was made of": (
         dependency("table", "artifacts/toy/train"), "stage toy:table", "put out: expected 00000000000000000000000",
     ),
@@ -149,6 +174,23 @@ def test_each_change_stops_at_the_link_that_is_wrong(case: str, stages: Path) ->
     assert f"link '{name}" in error.value.what
     assert told in error.value.what
     assert error.value.fix
+
+
+def test_parameters_are_compared_as_json_whatever_order_their_keys_have() -> None:
+    key = ("params.yaml", "arms")
+    recorded = {key: [{"name": "left", "flat": True}], ("params.yaml", "day"): date(2026, 1, 2)}
+    current = {key: [{"flat": True, "name": "left"}], ("params.yaml", "day"): date(2026, 1, 2)}
+    for now, wrong in (
+        (current, []),
+        ({key: [{"flat": 1, "name": "left"}]}, ["params.yaml: arms", "params.yaml: day"]),
+    ):
+        stage = StageRecord(
+            address="a", about="", command="", command_changed=False, data=False, deps=(), outs=(), recorded=recorded,
+            current=now,
+        )  # fmt: skip
+        claims = list(parameter_claims(stage))
+        assert len(claims) == 2
+        assert [claim.what for claim in claims if claim.expected != claim.found] == wrong
 
 
 def unlist(root: Path) -> None:
@@ -190,7 +232,38 @@ def test_a_stage_that_has_not_run_says_how_to_run_it(made_stages: Path) -> None:
 
 
 def test_a_file_that_the_stage_did_not_put_out_is_absent(made_stages: Path) -> None:
-    assert chain(made_stages, f"{TABLE}/nothing.csv").absent == "stage toy:table put out no such file"
+    found = chain(made_stages, f"{TABLE}/nothing.csv")
+    assert found.absent == "stage toy:table put out no such file"
+    assert found.fix == f"ask about what was put out: {TABLE}"
+
+
+def test_a_folder_of_several_outputs_holds_nothing_else(stages: Path) -> None:
+    """What is asked about is all of the folder."""
+    from dvc.repo import Repo
+
+    folder = stages / "artifacts/toy/train"
+    prove(chain(stages, "artifacts/toy/train"))
+    (folder / "notes.txt").write_text("by hand")
+    with pytest.raises(DataError, match=r"files in artifacts/toy/train that no stage put out: .* found .*notes\.txt"):
+        prove(chain(stages, "artifacts/toy/train"))
+    (folder / "notes.txt").unlink()
+    append("artifacts/toy/train/right/scores")(stages)
+    with pytest.raises(DataError, match=r"link 'made artifacts/toy/train' is wrong: .*right/scores") as raised:
+        prove(chain(stages, "artifacts/toy/train"))
+    # The command that the error names brings back what any of the stages put out.
+    command, _, _ = raised.value.fix.partition("   (")
+    with contextlib.chdir(stages), Repo(str(stages)) as repo:
+        repo.checkout(command.removeprefix("dvc checkout ").split(), force=True)
+    prove(chain(stages, "artifacts/toy/train"))
+
+
+def test_a_data_set_whose_manifest_is_gone_keeps_its_row_among_the_licences(stages: Path) -> None:
+    before = {row.name: row.licence for row in licence_rows(chain(stages))}
+    assert before["charts"] == "CC-BY-4.0"
+    for shown in ("data/charts", "data/text"):
+        (stages / shown / "manifest.json").unlink()
+    after = {row.name: row.licence for row in licence_rows(chain(stages))}
+    assert after["data/charts"] == after["data/text"] == UNKNOWN
 
 
 def test_what_no_stage_puts_out_is_refused_with_what_can_be_asked(made_stages: Path, tmp_path: Path) -> None:

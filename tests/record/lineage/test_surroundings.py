@@ -71,6 +71,7 @@ def test_a_commit_that_the_checkout_has_not_is_wrong(root: Path) -> None:
     assert link.claims[0].what == "commit"
     assert not holds(link)
     assert link.facts["in this checkout"] == "no"
+    assert link.fix.startswith("git fetch --all "), "nothing can be restored from a commit that is not here"
 
 
 def test_without_a_checkout_the_environment_says_it_or_nobody(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -79,6 +80,7 @@ def test_without_a_checkout_the_environment_says_it_or_nobody(tmp_path: Path, mo
     link = code_link(code, tmp_path, RUNNER, before="")
     assert link.absent is not None
     assert COMMIT_VARIABLE in link.absent
+    assert f"export {COMMIT_VARIABLE}=" in link.fix
     monkeypatch.setenv(COMMIT_VARIABLE, code.commit)
     assert holds(code_link(code, tmp_path, RUNNER, before=""))
     monkeypatch.setenv(COMMIT_VARIABLE, "2" * 40)

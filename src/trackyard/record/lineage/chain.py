@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -20,16 +22,26 @@ def chain_of(path: Path, repository: Path) -> Link:
     record.
     """
     root = repository.resolve()
-    owner = _owner(path.resolve(), root)
+    place = _located(path, root)
+    owner = _owner(place, root)
     if owner is None:
-        return relative(stage_chain(path, root), root)
-    if not path.exists():
+        return relative(stage_chain(place, root), root)
+    chain = run_chain(owner, root)
+    if place not in (owner, owner / LINEAGE) and not any(file.path.is_relative_to(place) for file in chain.files):
         raise ConfigError(
-            what=f"{path} does not exist",
-            why=f"{owner} has a lineage of its own, and no such file",
+            what=f"{path} is not recorded" if place.exists() else f"{path} does not exist",
+            why=f"the lineage of {owner} has no digest of it: a proof would be of everything else",
             fix=f"trackyard lineage show {owner}",
         )
-    return relative(run_chain(owner, root), root)
+    return relative(chain, root)
+
+
+def _located(path: Path, root: Path) -> Path:
+    """The path without `..`. Links in the repository are not followed: data/ may lead to another disk, a file to DVC's
+    cache.
+    """
+    plain = Path(os.path.normpath(path.absolute()))
+    return plain if plain.is_relative_to(root) else path.resolve()
 
 
 def _owner(path: Path, root: Path) -> Path | None:
@@ -37,17 +49,19 @@ def _owner(path: Path, root: Path) -> Path | None:
     for directory in (path, *path.parents):
         if directory == root:
             return None
-        run = directory.parent.parent if directory.parent.name == CHECKPOINTS else directory
-        if (directory / LINEAGE).is_file() or (run / LINEAGE).is_file():
+        in_run = directory.parent.name == CHECKPOINTS and directory.is_dir()
+        if (directory / LINEAGE).is_file() or (in_run and (directory.parent.parent / LINEAGE).is_file()):
             return directory
     return None
 
 
 def relative(chain: Link, root: Path) -> Link:
     """The chain with texts that name files relative to `root`: a page or a log is read on other machines too."""
+    # Neither /disk/ROOT/x nor ROOT-old/x lies in ROOT.
+    named = re.compile(rf"(?<![\w.~-]){re.escape(str(root))}(/|(?![\w~-]|\.\w))")
 
     def told(text: str) -> str:
-        return text.replace(f"{root}/", "").replace(str(root), ".")
+        return named.sub(lambda found: "" if found[1] else ".", text)
 
     def change(link: Link) -> Link:
         return replace(

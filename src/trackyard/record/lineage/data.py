@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from trackyard.digest import digest_file
+from trackyard.snapshot.latent_facts import EncoderFacts
 from trackyard.snapshot.manifest import NAME, RESTORE, Manifest
 
 DataKind = Literal["rows", "tokens", "latents", "samples"]
@@ -77,7 +78,7 @@ def latents(directory: Path, *, licence: str | None, restore: str) -> DataSet:
         fingerprint=encoder.digest,
         directory=directory,
         files={NAME: digest_file(directory / NAME)},
-        source={"encoder": encoder.repo, "revision": encoder.revision, "preprocessing": encoder.preprocessing},
+        source=_encoded_by(encoder),
         licence=licence,
         restore=restore,
     )
@@ -85,9 +86,13 @@ def latents(directory: Path, *, licence: str | None, restore: str) -> DataSet:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Contents:
-    """What a manifest says: the fingerprint that follows from it, and blake3 of every file that it lists, by name."""
+    """What a manifest says: the fingerprint that follows from it, where the data are from, and blake3 of every file
+    that it lists, by name. licence: None for a kind whose manifest states none.
+    """
 
     fingerprint: str
+    source: Mapping[str, Any]
+    licence: str | None
     files: Mapping[str, str]
 
 
@@ -95,16 +100,35 @@ def contents(kind: DataKind, directory: Path) -> Contents:
     """What the manifest in a directory says. ValueError for a kind that has none, DataError for one that is damaged."""
     if kind == "rows":
         snapshot = Manifest.read(directory)
-        return Contents(fingerprint=snapshot.fingerprint, files={file.path: file.blake3 for file in snapshot.files})
+        return Contents(
+            fingerprint=snapshot.fingerprint,
+            source=snapshot.source,
+            licence=snapshot.licence,
+            files={file.path: file.blake3 for file in snapshot.files},
+        )
     if kind == "tokens":
         from trackyard.snapshot.token_shards import TokenManifest
 
-        listed = TokenManifest.read(directory, restore=RESTORE).files
-        return Contents(fingerprint=digest_file(directory / NAME), files={file.path: file.blake3 for file in listed})
+        shards = TokenManifest.read(directory, restore=RESTORE)
+        return Contents(
+            fingerprint=digest_file(directory / NAME),
+            source=shards.source,
+            licence=shards.licence,
+            files={file.path: file.blake3 for file in shards.files},
+        )
     if kind == "latents":
         from trackyard.snapshot.latent_shards import LatentManifest
 
         found = LatentManifest.read(directory, restore=RESTORE)
-        every = (*found.shards, found.index)
-        return Contents(fingerprint=found.encoder.digest, files={file.path: file.blake3 for file in every})
+        return Contents(
+            fingerprint=found.encoder.digest,
+            source=_encoded_by(found.encoder),
+            licence=None,
+            files={file.path: file.blake3 for file in (*found.shards, found.index)},
+        )
     raise ValueError(f"{kind} have no manifest")
+
+
+def _encoded_by(encoder: EncoderFacts) -> dict[str, Any]:
+    """Where latents are from: what encoded them."""
+    return {"encoder": encoder.repo, "revision": encoder.revision, "preprocessing": encoder.preprocessing}

@@ -47,16 +47,16 @@ def dataset_links(folder: Path, shown: str, listing: Mapping[str, str], fix: str
 
 
 def _described(path: Path) -> dict[str, str] | None:
-    """What a document says of a data set; None if it is not one of those that describe data, or not at hand."""
+    """What a document says of a data set; None if it is not one of those that describe data."""
     try:
         body: Any = json.loads(path.read_bytes())
     except (FileNotFoundError, ValueError):
-        # Absent or damaged: the proof of the stage's files says so by name.
-        return None
+        # Absent or damaged, which the proof finds: then nobody knows the licence, and the summary says that.
+        return {}
     if not isinstance(body, dict) or body.get("schema") not in _DESCRIBED:
         return None
     facts = {
-        "dataset": str(body.get("dataset") or body.get("name")),
+        "dataset": body.get("dataset") or body.get("name"),
         "licence": body.get("licence"),
         "source": source_words(body.get("source")),
         "fingerprint": _fingerprint(path, body["schema"]),

@@ -9,28 +9,40 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, Self
 
-from pydantic import ValidationError
+from pydantic import Field, StringConstraints, ValidationError, model_validator
 
 from trackyard.digest import digest_file, digest_json
 from trackyard.errors import DataError, IdentityError
 from trackyard.parameters import Parameters
+from trackyard.plan.plan import DOCUMENT
 from trackyard.plan.recorded import recorded_plan
 from trackyard.record.lineage.data import DataKind
 from trackyard.record.lineage.origins import NO_PLAN, Named, Origins, Parent
 from trackyard.schema import read_document, write_document
+from trackyard.snapshot.manifest import NAME as MANIFEST
 
 SCHEMA = "trackyard-lineage/2"
 LINEAGE = "lineage.json"
 
+Blake3 = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
+Files = Annotated[dict[str, Blake3], Field(min_length=1)]
+"""name -> blake3. Of nothing, nothing could be proved: a document with an empty list is refused."""
+
 
 class PlanFact(Parameters):
-    """A plan as it was used. path: relative to the repository; files: name -> blake3."""
+    """A plan as it was used. path: relative to the repository; files: the document, and its arrays where it has any."""
 
     fingerprint: str
     path: str
-    files: dict[str, str]
+    files: Files
+
+    @model_validator(mode="after")
+    def _document_is_recorded(self) -> Self:
+        if DOCUMENT not in self.files:
+            raise ValueError(f"no digest of {DOCUMENT}, which the fingerprint follows from")
+        return self
 
 
 class DataFact(Parameters):
@@ -39,10 +51,16 @@ class DataFact(Parameters):
     kind: DataKind
     fingerprint: str
     path: str
-    files: dict[str, str]
+    files: Files
     source: dict[str, Any]
     licence: str | None
     restore: str
+
+    @model_validator(mode="after")
+    def _manifest_is_recorded(self) -> Self:
+        if self.kind != "samples" and MANIFEST not in self.files:
+            raise ValueError(f"no digest of {MANIFEST}, which lists the other files")
+        return self
 
 
 class ModelFact(Parameters):
@@ -53,24 +71,30 @@ class ModelFact(Parameters):
     licence: str | None
     named: Named
     path: str | None
-    files: dict[str, str]
+    files: dict[str, Blake3]
     making: dict[str, Any] | None
     """How it is made from its seed, where it is."""
     restore: str
+
+    @model_validator(mode="after")
+    def _files_or_making(self) -> Self:
+        if (self.named == "making") == bool(self.files):
+            raise ValueError("a model has digests of its files, or is made from a seed and has none")
+        return self
 
 
 class ParentFact(Parameters):
     """The run whose weights were taken: its whole lineage, where it lay, and the files that were read."""
 
     path: str
-    taken: dict[str, str]
+    taken: Files
     lineage: Lineage
 
 
 class Lineage(Parameters):
     """Everything that one run, or one export of it, came from.
 
-    files: what was made, name -> blake3; None while a run has made nothing yet.
+    files: what was made; None while a run has made nothing yet.
     """
 
     run_id: str
@@ -79,7 +103,7 @@ class Lineage(Parameters):
     snapshots: dict[str, DataFact]
     models: dict[str, ModelFact]
     parent: ParentFact | None
-    files: dict[str, str] | None
+    files: Files | None
 
 
 def write_lineage(directory: Path, made_from: Origins | Lineage, *, files: Iterable[str] | None) -> Path:
@@ -139,9 +163,12 @@ def lineage_of(origins: Origins) -> Lineage:
 
 
 def names_in(directory: Path) -> list[str]:
-    """All files below a directory but its lineage.json, relative to it, sorted."""
-    found = (path.relative_to(directory).as_posix() for path in directory.rglob("*") if path.is_file())
-    return sorted(name for name in found if name != LINEAGE)
+    """All files below a directory but its lineage.json, relative to it, sorted.
+
+    A link to a folder is named, too: whoever loads the directory would load through it.
+    """
+    found = (path for path in directory.rglob("*") if path.is_symlink() or not path.is_dir())
+    return sorted({path.relative_to(directory).as_posix() for path in found} - {LINEAGE})
 
 
 def _plan_fact(root: Path, fingerprint: str, plan: Path) -> PlanFact:
@@ -178,7 +205,7 @@ def _digests(directory: Path, names: Iterable[str]) -> dict[str, str]:
         path = directory / name
         if not path.is_file():
             raise DataError(
-                what=f"{path} does not exist",
+                what=f"{path} is no file" if path.exists() else f"{path} does not exist",
                 why="lineage.json records the digest of every file it speaks of",
                 fix="run the stage again; it makes the file",
             )

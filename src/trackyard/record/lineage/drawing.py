@@ -145,11 +145,19 @@ def _details(group: Group) -> list[str]:
         counted = [told[name] if len(licences) == 1 else f"{licences[name]} {told[name]}" for name in licences]
         return [textwrap.shorten(words, _CHARACTERS, placeholder=" …") for words in counted]
     if len(group.links) > 1:
-        items = ", ".join(one.name.rpartition("@")[2].rpartition(" ")[2] for one in group.links)
+        items = ", ".join(_item(one) for one in group.links)
         return textwrap.wrap(items, _CHARACTERS, max_lines=_DETAILS, placeholder=" …")
     if group.kind == "stage":
         return textwrap.wrap(link.facts.get("does", ""), _CHARACTERS, max_lines=_DETAILS, placeholder=" …")
     return [_cut(f"{key} {shown(link.facts[key])}") for key in _TOLD.get(group.kind, ()) if key in link.facts]
+
+
+def _item(link: Link) -> str:
+    """What tells a link from the others of its box: the end of its place, its item of a matrix, or its last word."""
+    place, _, what = link.name.partition(": ")
+    if what and "/" in place:
+        return "/".join(place.split("/")[-2:])
+    return link.name.rpartition("@")[2].rpartition(" ")[2]
 
 
 def _cut(text: str) -> str:

@@ -99,13 +99,13 @@ class Produced:
 class StageGraph:
     """Every stage of a repository. cache: where DVC keeps the lists of folders.
 
-    walk: the files below a folder that .dvcignore does not exclude.
+    walk: below a folder, its path with the names of its folders and files, without what .dvcignore excludes.
     """
 
     root: Path
     stages: tuple[StageRecord, ...]
     cache: Path
-    walk: Callable[[str], Iterator[str]]
+    walk: Callable[[str], Iterator[tuple[str, list[str], list[str]]]]
     _listings: dict[str, dict[str, str] | None] = field(default_factory=dict)
 
     def producers(self, path: str) -> list[Produced]:
@@ -122,9 +122,11 @@ class StageGraph:
         return self._listings[entry.digest]
 
     def files(self, path: str) -> Iterator[Path]:
-        """The files of a folder that DVC does not ignore."""
-        for found in self.walk(str(self.root / path)):
-            yield Path(found)
+        """The files of a folder that DVC does not ignore, and links to folders: it follows none, whoever reads may."""
+        for folder, folders, files in self.walk(str(self.root / path)):
+            linked = (Path(folder, name) for name in folders)
+            yield from (path for path in linked if path.is_symlink())
+            yield from (Path(folder, name) for name in files)
 
 
 def read_graph(repository: Path) -> StageGraph:
@@ -152,7 +154,7 @@ def read_graph(repository: Path) -> StageGraph:
             why="one broken dvc.yaml or dvc.lock leaves every chain through it unproved",
             fix="`dvc status` says which; `git checkout -- <the file>` restores it",
         ) from error
-    return StageGraph(root=root, stages=stages, cache=cache, walk=lambda path: ignore.find(localfs, path))
+    return StageGraph(root=root, stages=stages, cache=cache, walk=lambda path: ignore.walk(localfs, path))
 
 
 def _record(stage: Any, root: Path) -> StageRecord:
@@ -170,7 +172,7 @@ def _record(stage: Any, root: Path) -> StageRecord:
         address=file if stage.is_data_source else name if file == "dvc.yaml" else f"{file}:{name}",
         about=stage.desc or "",
         command=str(stage.cmd or ""),
-        command_changed=bool(getattr(stage, "cmd_changed", False)),
+        command_changed=not stage.is_data_source and stage.cmd_changed,
         data=stage.is_data_source,
         deps=tuple(_entry(dep, root) for dep in stage.deps if dep not in parameters),
         outs=tuple(_entry(out, root) for out in stage.outs),

@@ -14,8 +14,6 @@ from pathlib import Path
 DIRECTORY = ".dir"
 """The ending of a digest that is of a folder."""
 
-_BLOCK = 1 << 20
-
 
 def is_directory(digest: str) -> bool:
     """True for the digest of a folder, False for that of a file."""
@@ -52,13 +50,13 @@ def below(listing: Mapping[str, str], folder: str) -> dict[str, str]:
 
 
 def hash_files(paths: Iterable[Path], base: Path) -> dict[str, str]:
-    """The list of the files `paths`, relative to `base`, from their bytes."""
-    return {path.relative_to(base).as_posix(): _md5(path) for path in paths}
+    """The list of the files `paths`, relative to `base`, from their bytes.
+
+    What is no file stands in it without a digest: then the list is that of no folder which DVC has hashed.
+    """
+    return {path.relative_to(base).as_posix(): _md5(path) if path.is_file() else "" for path in paths}
 
 
 def _md5(path: Path) -> str:
-    hasher = hashlib.md5(usedforsecurity=False)
     with path.open("rb") as file:
-        while block := file.read(_BLOCK):
-            hasher.update(block)
-    return hasher.hexdigest()
+        return hashlib.file_digest(file, lambda: hashlib.md5(usedforsecurity=False)).hexdigest()

@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from trackyard.record.lineage.links import Kind, Link
 
@@ -111,16 +111,7 @@ def _below(at: int, made_from: list[set[int]]) -> set[int]:
 def _by_layer(made: list[Group]) -> list[Group]:
     order = sorted(range(len(made)), key=lambda at: (made[at].layer, at))
     place = {old: new for new, old in enumerate(order)}
-    return [
-        Group(
-            kind=made[at].kind,
-            title=made[at].title,
-            links=made[at].links,
-            layer=made[at].layer,
-            inputs=tuple(sorted(place[one] for one in made[at].inputs)),
-        )
-        for at in order
-    ]
+    return [replace(made[at], inputs=tuple(sorted(place[one] for one in made[at].inputs))) for at in order]
 
 
 def _title(links: list[Link]) -> str:

@@ -14,7 +14,8 @@ from trackyard.record.lineage.shares import shares
 UNKNOWN = "unknown"
 """Stands where nothing at hand states a licence; such a row is listed, never left out."""
 
-_NOT_STATED = re.compile(r"(unknown|none|unspecified|not stated|other|n/?a)?", re.IGNORECASE)
+_NOT_STATED = re.compile(r"(unknown\b.*|none|unspecified|not stated|other|n/?a)?", re.IGNORECASE | re.DOTALL)
+"""What stands in the place of a licence where there is none; after "unknown" may follow where to look."""
 _CONDITIONS = (
     (re.compile(r"\bNC\b|non-?\s?commercial|research (use )?only", re.IGNORECASE), "no commercial use"),
     (re.compile(r"\bSA\b|share-?\s?alike|\bA?GPL", re.IGNORECASE), "derivatives under the same licence"),
@@ -39,15 +40,17 @@ class LicenceRow:
 def licence_rows(chain: Link) -> list[LicenceRow]:
     """Everything below `chain` that has terms of its own, once each: unknown licences first, then by name.
 
-    A model that is made from a seed has none.
+    A model that is made from a seed has none. A data set may go by several names, its fingerprint joins them; but it
+    joins no two licences, and none of which nobody knows the terms (latents have the fingerprint of their encoder).
     """
     share = shares(chain)
     rows: dict[tuple[str, ...], LicenceRow] = {}
     for link in chain.walk():
         row = _row(link, share)
         if row is not None:
-            key = (row.fingerprint,) if row.fingerprint else (row.name, row.licence, row.source)
-            rows.setdefault(key, row)
+            joined = row.fingerprint and row.licence != UNKNOWN
+            same = (row.fingerprint,) if joined else (row.name, row.source, row.fingerprint)
+            rows.setdefault((row.kind, row.licence, *same), row)
     return sorted(rows.values(), key=lambda row: (row.licence != UNKNOWN, row.kind, row.name, row.fingerprint))
 
 

@@ -8,15 +8,17 @@ from typing import Any
 
 from trackyard.digest import canonical_json, digest_file
 from trackyard.plan.plan import DOCUMENT
-from trackyard.plan.recorded import FIX, recorded_plan
+from trackyard.plan.recorded import recorded_plan
 from trackyard.record.identity import RunSpec, flatten
 from trackyard.record.lineage.data import contents
+from trackyard.record.lineage.datasets import source_words
 from trackyard.record.lineage.document import DataFact, ModelFact, PlanFact
 from trackyard.record.lineage.links import Claim, Hashed, Link
 from trackyard.snapshot.manifest import NAME as MANIFEST
 
 WEIGHTS = ".safetensors"
 UNKNOWN = "not stated"
+_DERIVED = "run the stage again by `trackyard run`: it derives the plan from the same inputs"
 
 
 def plan_link(fact: PlanFact, root: Path, before: str) -> Link:
@@ -24,7 +26,8 @@ def plan_link(fact: PlanFact, root: Path, before: str) -> Link:
     directory, name = root / fact.path, f"{before}plan"
     facts = {"fingerprint": fact.fingerprint, "path": str(directory)}
     if not directory.is_dir():
-        return Link(kind="plan", name=name, fix=FIX, facts=facts, absent=f"{fact.fingerprint} is not at {directory}")
+        absent = f"{fact.fingerprint} is not at {directory}"
+        return Link(kind="plan", name=name, fix=_DERIVED, facts=facts, absent=absent)
     claims: tuple[Claim, ...] = ()
     if _is(directory / DOCUMENT, fact.files.get(DOCUMENT)):
         recorded = recorded_plan(directory)
@@ -36,18 +39,18 @@ def plan_link(fact: PlanFact, root: Path, before: str) -> Link:
             ),
         )
     files = _hashed(directory, fact.files)
-    return Link(kind="plan", name=name, fix=FIX, facts=facts, claims=claims, files=files)
+    fix = f"rm -r {directory}, then {_DERIVED}"
+    return Link(kind="plan", name=name, fix=fix, facts=facts, claims=claims, files=files)
 
 
 def snapshot_link(name: str, fact: DataFact, root: Path, before: str) -> Link:
     """A data set: what records it, and every file that its manifest lists."""
     directory, called = root / fact.path, f"{before}snapshot {name}"
-    source = " ".join(f"{key}={value}" for key, value in flatten(fact.source))
     facts = {
         "dataset": name,
         "fingerprint": fact.fingerprint,
         "licence": fact.licence or UNKNOWN,
-        "source": source,
+        "source": source_words(fact.source),
         "path": str(directory),
     }
     if not any((directory / recorded).is_file() for recorded in fact.files):
@@ -60,7 +63,12 @@ def snapshot_link(name: str, fact: DataFact, root: Path, before: str) -> Link:
         claims = ()
         if _is(directory / MANIFEST, fact.files.get(MANIFEST)):
             stated = contents(fact.kind, directory)
-            claims = (Claim(what="fingerprint", expected=fact.fingerprint, found=stated.fingerprint),)
+            claims = (
+                Claim(what="fingerprint", expected=fact.fingerprint, found=stated.fingerprint),
+                Claim(what="source", expected=_text(fact.source), found=_text(dict(stated.source))),
+            )
+            if stated.licence is not None:
+                claims += (Claim(what="licence", expected=fact.licence or UNKNOWN, found=stated.licence),)
             files |= stated.files
     return Link(
         kind="snapshot", name=called, fix=fact.restore, facts=facts, claims=claims, files=_hashed(directory, files)
@@ -93,12 +101,13 @@ def named_leaves(spec: RunSpec) -> frozenset[str]:
 
 
 def _named(fact: ModelFact, spec: RunSpec) -> tuple[Claim, ...]:
-    """The specification names these very weights, or their id and revision."""
+    """The specification names these very weights (of a model without weights all its files), or id and revision."""
     leaves = named_leaves(spec)
     if fact.named == "revision":
-        wanted = {"id": fact.id, "revision": str(fact.revision)}
+        wanted = {"id": fact.id, "revision": fact.revision or UNKNOWN}
     else:
-        wanted = {name: digest for name, digest in sorted(fact.files.items()) if name.endswith(WEIGHTS)}
+        weights = {name: digest for name, digest in sorted(fact.files.items()) if name.endswith(WEIGHTS)}
+        wanted = weights or dict(sorted(fact.files.items()))
     return tuple(
         Claim(what=f"{what} in the specification", expected=value, found=value if value in leaves else "none")
         for what, value in wanted.items()

@@ -6,6 +6,7 @@ in print.
 
 from __future__ import annotations
 
+import shlex
 from collections import Counter
 from collections.abc import Mapping
 from html import escape
@@ -14,7 +15,7 @@ from trackyard.record.lineage.drawing import chain_svg
 from trackyard.record.lineage.groups import KIND_WORDS, Group, groups
 from trackyard.record.lineage.licences import LicenceRow, inherited_terms, licence_rows
 from trackyard.record.lineage.links import Link
-from trackyard.record.lineage.words import LICENCE_HEAD, licence_cells, problems, shown
+from trackyard.record.lineage.words import LICENCE_HEAD, NOT_HASHED, licence_cells, problems, shown
 
 __all__ = ["chain_page", "chain_svg"]
 
@@ -51,9 +52,8 @@ def chain_page(chain: Link, asked: str) -> str:
     head = (
         f"<h1>What <code>{escape(asked)}</code> was made from</h1>"
         f'<p class="soft">{len(links)} links: {escape(_counted(links))}. They name {files:,} files by their digest. '
-        "This is what the records say; of files only the code at hand was hashed. This command proves the chain, or "
-        "names the first link that is wrong:</p>"
-        f"<pre>trackyard lineage verify {escape(asked)}</pre>"
+        f"{NOT_HASHED} This command proves the chain, or names the first link that is wrong:</p>"
+        f"<pre>trackyard lineage verify {escape(shlex.quote(asked))}</pre>"
     )
     parts = [
         head,

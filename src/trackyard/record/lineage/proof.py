@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 from collections.abc import Collection
 from dataclasses import dataclass, field
@@ -10,8 +11,6 @@ from pathlib import Path
 from trackyard.digest import digest_file
 from trackyard.errors import DataError
 from trackyard.record.lineage.links import Algorithm, Claim, Hashed, Kind, Link
-
-NO_FILE = "none (no such file)"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -54,7 +53,8 @@ def prove(link: Link, *, trust: Collection[Kind] = ()) -> Proof:
             what=f"stopped: {len(unproved)} of {len(proved) + len(trusted) + len(unproved)} links are unproved: "
             + "; ".join(f"{each.name} ({each.absent})" for each in unproved),
             why="a chain is proved as a whole, or not",
-            fix="; ".join(dict.fromkeys(each.fix for each in unproved)) + f"; or take it on trust: {kinds}",
+            fix="; ".join(dict.fromkeys(each.fix for each in unproved))
+            + f"; or take it on trust: trackyard lineage verify PATH {kinds}",
         )
     if not hasher.digests:
         raise DataError(
@@ -73,16 +73,13 @@ class _Hasher:
     bytes: int = 0
 
     def of(self, file: Hashed) -> str:
-        """The digest that a file has, or why it has none."""
+        """The digest that a file has; OSError where it is none, or cannot be read."""
         key = file.path, file.algorithm
         if key not in self.digests:
-            try:
-                if not file.path.is_file():
-                    return NO_FILE
-                self.digests[key] = _digest(file.path, file.algorithm)
-                self.bytes += file.path.stat().st_size
-            except OSError as error:
-                return f"none ({error.strerror})"
+            if not file.path.is_file():
+                raise FileNotFoundError(errno.ENOENT, "no such file", str(file.path))
+            self.digests[key] = _digest(file.path, file.algorithm)
+            self.bytes += file.path.stat().st_size
         return self.digests[key]
 
 
@@ -90,7 +87,8 @@ def _digest(path: Path, algorithm: Algorithm) -> str:
     if algorithm == "blake3":
         return digest_file(path)
     with open(path, "rb") as file:
-        return hashlib.file_digest(file, algorithm).hexdigest()
+        # DVC's md5 guards against accidents; where md5 is locked for security (FIPS) it is needed all the same.
+        return hashlib.file_digest(file, lambda: hashlib.new(algorithm, usedforsecurity=False)).hexdigest()
 
 
 def _first_wrong(link: Link, hasher: _Hasher) -> Claim | None:
@@ -99,9 +97,13 @@ def _first_wrong(link: Link, hasher: _Hasher) -> Claim | None:
         if claim.expected != claim.found:
             return claim
     for file in link.files:
-        found = hasher.of(file)
+        what = f"{file.algorithm} of {file.path}"
+        try:
+            found = hasher.of(file)
+        except OSError as error:
+            return Claim(what=what, expected=file.digest, found=f"none ({error.strerror})")
         if found != file.digest:
-            return Claim(what=f"{file.algorithm} of {file.path}", expected=file.digest, found=found)
+            return Claim(what=what, expected=file.digest, found=found)
     return None
 
 

@@ -8,12 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 from trackyard.digest import digest_json
 from trackyard.errors import CheckpointError, DataError, IdentityError
-from trackyard.record.identity import RunSpec, read_spec, spec_from_body
+from trackyard.record.identity import RunSpec, flatten, read_spec, spec_from_body
 from trackyard.record.lineage.document import (
     LINEAGE,
     Lineage,
@@ -22,11 +22,11 @@ from trackyard.record.lineage.document import (
     read_lineage,
 )
 from trackyard.record.lineage.links import Claim, Hashed, Link
-from trackyard.record.lineage.materials import model_link, named_leaves, plan_link, snapshot_link
+from trackyard.record.lineage.materials import WEIGHTS, model_link, named_leaves, plan_link, snapshot_link
 from trackyard.record.lineage.origins import NO_PLAN
 from trackyard.record.lineage.surroundings import code_link, image_link
 from trackyard.record.rundir import SPEC
-from trackyard.runner import Runner, SystemRunner
+from trackyard.runner import SystemRunner
 
 FILES, CHECKPOINT, RUN = "files", "checkpoint", "run"
 """Names of links."""
@@ -34,7 +34,7 @@ CHECKPOINTS = "checkpoints"
 NONE = "none"
 
 
-def run_chain(directory: Path, repository: Path, *, before: str = "", runner: Runner | None = None) -> Link:
+def run_chain(directory: Path, repository: Path, *, before: str = "") -> Link:
     """The chain of an export, a run directory, or a checkpoint in one.
 
     repository: a checkout, whose code is compared, and which places are recorded relative to. before: what all names
@@ -42,7 +42,7 @@ def run_chain(directory: Path, repository: Path, *, before: str = "", runner: Ru
     Raises DataError without a lineage.json that is sound.
     """
     directory = directory.absolute()
-    builder = _Builder(repository=repository, runner=runner or SystemRunner())
+    builder = _Builder(repository=repository)
     if directory.parent.name == CHECKPOINTS and not (directory / LINEAGE).is_file():
         return builder.checkpoint(directory, before)
     lineage = read_lineage(directory)
@@ -53,7 +53,6 @@ def run_chain(directory: Path, repository: Path, *, before: str = "", runner: Ru
 @dataclass(frozen=True, kw_only=True, slots=True)
 class _Builder:
     repository: Path
-    runner: Runner
 
     def checkpoint(self, directory: Path, before: str) -> Link:
         """The chain of a checkpoint, whose run's lineage.json lies above it."""
@@ -75,7 +74,7 @@ class _Builder:
     def run(self, lineage: Lineage, before: str, *, beside: Path | None) -> Link:
         """A run and all that it was made from. beside: where its spec.json may lie; None for a parent's."""
         spec = spec_from_body(lineage.spec, where=LINEAGE, fix="restore it from where it was published")
-        code = code_link(spec.code, self.repository, self.runner, before=before)
+        code = code_link(spec.code, self.repository, SystemRunner(), before=before)
         inputs = [] if lineage.plan is None else [plan_link(lineage.plan, self.repository, before)]
         inputs += [
             snapshot_link(name, fact, self.repository, before) for name, fact in sorted(lineage.snapshots.items())
@@ -124,19 +123,25 @@ class _Builder:
 
 
 def _made(directory: Path, files: Mapping[str, str], before: str, run: Link) -> Link:
-    """The files that a lineage.json speaks of. An export holds no others: they would be published as the run's."""
-    claims: tuple[Claim, ...] = ()
-    fix = f"remove {directory / LINEAGE} and what it speaks of, and run the stage again"
-    if not (directory / SPEC).is_file():
-        fix = f"dvc checkout {directory}, or run the stage again"
-        others = ", ".join(name for name in names_in(directory) if name not in files)
-        claims = (Claim(what="files that lineage.json does not speak of", expected=NONE, found=others or NONE),)
+    """The files that a lineage.json speaks of. An export holds no others: they would be published as the run's. A run
+    directory holds more, but not in the folders that are spoken of.
+    """
+    others = [name for name in names_in(directory) if name not in files]
+    if (directory / SPEC).is_file():
+        spoken_of = {parts[0] for name in files if len(parts := PurePosixPath(name).parts) > 1}
+        others = [name for name in others if PurePosixPath(name).parts[0] in spoken_of]
+        fix = f"remove {directory / LINEAGE} and what it speaks of, and run the stage again"
+    else:
+        fix = f"dvc checkout {directory}, or run the stage again (of a copy: bring it again)"
+    if others:
+        fix = f"move what is too many out of {directory}; or {fix}"
+    found = ", ".join(others) or NONE
     return Link(
         kind="made",
         name=f"{before}{FILES}",
         fix=fix,
         facts={"path": str(directory)},
-        claims=claims,
+        claims=(Claim(what="files that lineage.json does not speak of", expected=NONE, found=found),),
         files=tuple(Hashed(path=directory / name, algorithm="blake3", digest=files[name]) for name in sorted(files)),
         inputs=(run,),
     )
@@ -163,6 +168,7 @@ def _run_claims(lineage: Lineage, spec: RunSpec) -> tuple[Claim, ...]:
         Claim(what="plan", expected=spec.plan, found=plan),
         *_each("snapshot", spec.snapshots, recorded),
         Claim(what="parent run", expected=spec.parent or NONE, found=parent or NONE),
+        *_start_claims(lineage, spec),
     ]
     if lineage.parent is not None:
         claims += _taken_claims(lineage.parent, spec)
@@ -176,6 +182,19 @@ def _each(what: str, expected: Mapping[str, str], found: Mapping[str, str]) -> l
     ]
 
 
+def _start_claims(lineage: Lineage, spec: RunSpec) -> list[Claim]:
+    """A run starts from something, and the weights that its specification names are a model's or the parent's."""
+    sources = [fact.files for fact in lineage.models.values()]
+    sources += [lineage.parent.taken] if lineage.parent is not None else []
+    there = {digest for files in sources for digest in files.values()}
+    named = {name: str(digest) for name, digest in flatten(spec.model) if name.endswith(WEIGHTS)}
+    start = "a model or a parent run"
+    return [
+        Claim(what="what the run starts from", expected=start, found=start if sources else NONE),
+        *_each("weights", named, {name: digest for name, digest in named.items() if digest in there}),
+    ]
+
+
 def _taken_claims(parent: ParentFact, spec: RunSpec) -> list[Claim]:
     """What was taken is what the parent made, and its weights are those that the specification names."""
     made, named = parent.lineage.files or {}, named_leaves(spec)
@@ -183,7 +202,7 @@ def _taken_claims(parent: ParentFact, spec: RunSpec) -> list[Claim]:
         Claim(what=f"{name} of the parent", expected=made.get(name, NONE), found=digest)
         for name, digest in sorted(parent.taken.items())
     ]
-    weights = {name: digest for name, digest in parent.taken.items() if name.endswith(".safetensors")}
+    weights = {name: digest for name, digest in parent.taken.items() if name.endswith(WEIGHTS)}
     return claims + [
         Claim(what=f"weights {name} in the specification", expected=digest, found=digest if digest in named else NONE)
         for name, digest in sorted(weights.items())

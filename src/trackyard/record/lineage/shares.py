@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
 from typing import Any
 
+from trackyard.digest import digest_file
 from trackyard.plan.plan import DOCUMENT, SCHEMA
-from trackyard.record.lineage.links import Link
+from trackyard.record.lineage.links import Hashed, Link
 
 
 def shares(chain: Link) -> dict[str, str]:
@@ -30,7 +30,7 @@ def shares(chain: Link) -> dict[str, str]:
 
 def _of_plan(plan: Link) -> dict[str, float]:
     """Share of tokens by data set; a data set that is drawn in several groups is added up."""
-    document = next((file.path for file in plan.files if file.path.name == DOCUMENT), None)
+    document = next((file for file in plan.files if file.path.name == DOCUMENT), None)
     body = None if document is None else _read(document)
     added: dict[str, float] = {}
     for entry in body["summary"].get("entries", ()) if body else ():
@@ -38,10 +38,11 @@ def _of_plan(plan: Link) -> dict[str, float]:
     return added
 
 
-def _read(path: Path) -> Any:
-    """A plan's document; None if it is another kind of plan, not at hand, or damaged, which the proof tells."""
-    try:
-        body = json.loads(path.read_bytes())
-    except (FileNotFoundError, ValueError):
+def _read(document: Hashed) -> Any:
+    """A plan's document; None if it is another kind of plan, not at hand, or not the recorded one, which the proof
+    tells.
+    """
+    if not document.path.is_file() or digest_file(document.path) != document.digest:
         return None
-    return body if isinstance(body, dict) and body.get("schema") == SCHEMA else None
+    body = json.loads(document.path.read_bytes())
+    return body if body["schema"] == SCHEMA else None

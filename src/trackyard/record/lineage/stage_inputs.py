@@ -5,12 +5,12 @@ parameter files state.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from trackyard.digest import digest_json, short
+from trackyard.digest import short
 from trackyard.errors import DataError
 from trackyard.record.code import package_digest
 from trackyard.record.identity import flatten
@@ -71,22 +71,17 @@ def command_claim(stage: StageRecord) -> Claim:
 
 
 def parameter_claims(stage: StageRecord) -> Iterator[Claim]:
-    """For each parameter of a stage, the value in dvc.lock against that in its file now; only leaves that differ."""
+    """Each parameter of a stage in dvc.lock against its value now, as JSON: 1 is neither 1.0 nor true."""
     for file, key in sorted({*stage.recorded, *stage.current}):
-        recorded = stage.recorded.get((file, key), _ABSENT)
-        current = stage.current.get((file, key), _ABSENT)
-        if recorded == current:
-            digest = short(digest_json(recorded))
-            yield Claim(what=f"{file}: {key}", expected=digest, found=digest)
-            continue
-        before, now = dict(flatten({key: recorded})), dict(flatten({key: current}))
+        before, now = _leaves(stage.recorded, file, key), _leaves(stage.current, file, key)
         for leaf in sorted({*before, *now}):
-            if before.get(leaf, _ABSENT) != now.get(leaf, _ABSENT):
-                yield Claim(what=f"{file}: {leaf}", expected=_shown(before, leaf), found=_shown(now, leaf))
+            yield Claim(what=f"{file}: {leaf}", expected=before.get(leaf, _ABSENT), found=now.get(leaf, _ABSENT))
 
 
-def _shown(leaves: dict[str, Any], leaf: str) -> str:
-    return json.dumps(leaves[leaf], ensure_ascii=False) if leaf in leaves else _ABSENT
+def _leaves(values: Mapping[tuple[str, str], Any], file: str, key: str) -> dict[str, str]:
+    """The values below a key, as JSON by their path; none where the key is absent."""
+    found = flatten({key: values[file, key]}) if (file, key) in values else ()
+    return {leaf: json.dumps(value, ensure_ascii=False, sort_keys=True, default=str) for leaf, value in found}
 
 
 def declared_code(hand: AtHand, entry: Entry) -> Link | None:

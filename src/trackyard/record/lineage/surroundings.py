@@ -11,6 +11,7 @@ from trackyard.record.lineage.links import Claim, Hashed, Link
 from trackyard.runner import Runner
 
 NOTHING = "nothing"
+_TRUSTING = "trackyard lineage verify PATH --trust code"
 
 
 def code_link(code: CodeIdentity, repository: Path, runner: Runner, *, before: str) -> Link:
@@ -25,12 +26,13 @@ def code_link(code: CodeIdentity, repository: Path, runner: Runner, *, before: s
         "uncommitted": code.dirty_digest or NOTHING,
         "in this checkout": "no" if found is None else "yes",
     }
-    absent = None
+    absent, fix = None, _restored(code)
     if found is None:
+        fix = f"git fetch --all   (brings commit {code.commit} here if it was pushed), or {_TRUSTING}"
         try:
             claims = _identity_claims(code, code_identity(repository, runner))
         except EnvironmentLacking as error:
-            claims, absent = (), error.what
+            claims, absent, fix = (), error.what, error.fix
     elif before and code.dirty_digest is None:
         claims = (Claim(what="commit in the history of the checkout", expected=code.commit, found=code.commit),)
     else:
@@ -38,7 +40,7 @@ def code_link(code: CodeIdentity, repository: Path, runner: Runner, *, before: s
         claims = (
             Claim(what=what, expected=code.dirty_digest or NOTHING, found=found.dirty_digest or NOTHING),
         )  # fmt: skip
-    return Link(kind="code", name=f"{before}code", fix=_code_fix(code), facts=facts, claims=claims, absent=absent)
+    return Link(kind="code", name=f"{before}code", fix=fix, facts=facts, claims=claims, absent=absent)
 
 
 def _identity_claims(code: CodeIdentity, here: CodeIdentity) -> tuple[Claim, ...]:
@@ -49,18 +51,21 @@ def _identity_claims(code: CodeIdentity, here: CodeIdentity) -> tuple[Claim, ...
     )
 
 
-def _code_fix(code: CodeIdentity) -> str:
-    trusting = "trackyard lineage verify PATH --trust code"
+def _restored(code: CodeIdentity) -> str:
+    """The command that brings the code back, where the checkout has its commit."""
     if code.dirty_digest is not None:
-        return f"{trusting}   (uncommitted changes are kept nowhere)"
+        return f"{_TRUSTING}   (uncommitted changes are kept nowhere)"
     restore = f"git restore --source={code.commit} --staged --worktree -- {' '.join(DETERMINING)}"
-    return f"{restore}, or {trusting}   (the first overwrites what is not committed there)"
+    return f"{restore}, or {_TRUSTING}   (the first overwrites what is not committed there)"
 
 
 def image_link(image: str, repository: Path, *, before: str) -> Link:
     """The image of a run, and its file where that is found."""
     name, facts = f"{before}image", {"digest": image}
-    fix = f"export {IMAGE_FILE_VARIABLE}=<path of the image file>, or trackyard lineage verify PATH --trust image"
+    fix = (
+        f"export {IMAGE_FILE_VARIABLE}=<path of the image file>; where runs had several images, unset it and put their "
+        f"files at {IMAGES}"
+    )
     digest = image.removeprefix(KIND)
     if digest == image:
         return Link(kind="image", name=name, fix=fix, facts=facts, absent=f"{image} is no sha256 of a file")

@@ -14,9 +14,8 @@ from typing import Any
 from trackyard.record.lineage.licences import LicenceRow, inherited_terms, licence_rows
 from trackyard.record.lineage.links import Hashed, Link
 
-NOT_HASHED = (
-    "This is what the records say; of files only the code at hand was hashed. `trackyard lineage verify` proves it."
-)
+NOT_HASHED = "This is what the records say; no data, weights or results were hashed."
+"""What every view of a chain says of itself."""
 _STEP = "  "
 _DIGEST = 12
 """Characters of a digest that a person reads; the document for programs has all of them."""
