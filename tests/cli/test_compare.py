@@ -64,6 +64,15 @@ def test_a_track_and_both_documents(runs: list[RunDirectory]) -> None:
     assert document["outcomes"][0]["values"] == [2.0, 3.0]
 
 
+def test_what_parameters_say_is_printed_as_it_stands(runs: list[RunDirectory]) -> None:
+    marked = [
+        make_run(Path("runs"), Life(), parameters={"data": text}) for text in ("hub:art:latest", "[bold]hub:art:[/]")
+    ]
+    text = told(*(run.spec.run_id for run in marked))
+    assert "hub:art:latest" in text
+    assert "[bold]hub:art:[/]" in text
+
+
 @pytest.mark.parametrize(
     "arguments", [[], ["a", "--track", "molmo2"], ["a", "b", "--stage", "s"], ["a", "b", "--metric", "m"]]
 )

@@ -37,8 +37,10 @@ def compare(
     """What differs between runs beside what came out, with tests in pairs where samples are stored."""
     root = repository_root()
     if bool(runs) == bool(track) or (runs and (stage or metrics)):
+        given = {"--track": track, "--stage": stage, "--metric": ", ".join(metrics or ())}
+        options = " ".join(f"{name} {value}" for name, value in given.items() if value)
         raise ConfigError(
-            what=f"runs {' '.join(runs or ()) or '(none)'} with --track {track} --stage {stage} --metric {metrics}",
+            what=f"a comparison of the runs {', '.join(runs or ()) or '(none)'} with {options or 'no --track'}",
             why="a comparison is of the runs that are named, or of all runs of a track and the metrics asked for",
             fix="trackyard compare <run> <other run>, or trackyard compare --track <track> [--stage S] [--metric M]",
         )
@@ -59,7 +61,7 @@ def _track(root: Path, track: str, stage: str | None, metrics: list[str], *, as_
         print_json(track_document(table))
         return
     _print_grid(track_grid(table))
-    print("± is the standard deviation over seeds; a row without it is one run, and ranks prove nothing by themselves")
+    print("± is the standard deviation over seeds; a value without it is of one run; ranks prove nothing by themselves")
 
 
 def _runs(root: Path, names: list[str], *, as_json: bool) -> None:
@@ -114,4 +116,4 @@ def _print_grid(grid: Grid) -> None:
         shown.add_row(*row)
     # A pipe has no width: what is written to a file is as wide as it needs to be.
     width = None if sys.stdout.isatty() else WIDTH
-    Console(markup=False, highlight=False, width=width).print(shown)
+    Console(markup=False, emoji=False, highlight=False, width=width).print(shown)

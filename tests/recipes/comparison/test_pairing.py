@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -9,17 +11,18 @@ from hypothesis import strategies as st
 
 from trackyard.evaluate.model_comparison import Scores, compare_models
 from trackyard.evaluate.statistics import mcnemar
+from trackyard.recipes.comparison import pairing
 from trackyard.recipes.comparison.pairing import ALPHA, pair_up
-from trackyard.recipes.comparison.samples import Samples, Share
+from trackyard.recipes.comparison.samples import Samples, Scored, Share
 
 NLL, ACCURACY, TOKENS = "test/nll", "eval/vsr/accuracy", "eval/vsr/visual_tokens"
 
 
-def scores(values: list[float]) -> Scores:
-    return Scores(values={f"d{number:03d}": value for number, value in enumerate(values)})
+def scores(values: list[float], *, asked: str = "q") -> Scored:
+    return Scored(asked=asked, scores=Scores(values={f"d{number:03d}": value for number, value in enumerate(values)}))
 
 
-def drawn(mean: float, *, samples: int = 60, seed: int = 0) -> Scores:
+def drawn(mean: float, *, samples: int = 60, seed: int = 0) -> Scored:
     return scores(list(np.random.default_rng(seed).normal(mean, 0.1, samples)))
 
 
@@ -47,7 +50,12 @@ def test_holm_is_over_all_runs_and_metrics_and_of_two_runs_it_is_that_of_compare
     base = {NLL: drawn(2.0), ACCURACY: drawn(0.5)}
     other = {NLL: drawn(2.05, seed=1), ACCURACY: drawn(0.52, seed=1)}
     two = pair_up([Samples(scores=base), Samples(scores=other)]).pairs
-    alone = {one.task: one for one in compare_models(other, base)}
+    alone = {
+        one.task: one
+        for one in compare_models(
+            {name: of.scores for name, of in other.items()}, {name: of.scores for name, of in base.items()}
+        )
+    }
     assert {pair.metric: pair.holm_p for pair in two} == {name: one.holm_p for name, one in alone.items()}
     three = pair_up([Samples(scores=base), Samples(scores=other), Samples(scores=other)]).pairs
     assert len(three) == 4
@@ -72,6 +80,25 @@ def test_other_samples_are_noted_and_not_compared() -> None:
     assert found.notes == (
         "run 2, eval/vsr/accuracy: 1 sample drawn on its own has no interval",
         "run 2, test/nll: other samples were measured (2 and 3): not compared in pairs",
+    )
+
+
+def test_the_same_ids_of_other_texts_are_noted_and_not_compared() -> None:
+    first, other = Samples(scores={NLL: drawn(2.0)}), Samples(scores={NLL: replace(drawn(2.0, seed=1), asked="r")})
+    found = pair_up([first, other])
+    assert found.pairs == ()
+    assert found.notes == ("run 2, test/nll: measured on other data, or in another way: not compared in pairs",)
+
+
+def test_too_many_tests_for_any_to_show_something_are_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The least p of sign flips is one in FLIPS + 1."""
+    monkeypatch.setattr(pairing, "FLIPS", 39)
+    first, other = (
+        Samples(scores={name: scores([mean, mean + 0.5]) for name in (NLL, ACCURACY)}) for mean in (0.25, 0.5)
+    )
+    assert pair_up([first, Samples(scores={NLL: other.scores[NLL]})]).notes == ()
+    assert pair_up([first, other]).notes == (
+        "2 tests at once: by sign flips none can come below 0.05 after correction; name fewer runs",
     )
 
 

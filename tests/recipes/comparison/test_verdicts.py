@@ -47,6 +47,12 @@ def test_what_is_not_told_apart_is_said_and_long_lists_are_counted(tmp_path: Pat
     assert text == "not told apart on 6 metrics (p=1 or more)"
 
 
+def test_of_counts_alone_no_p_is_told(tmp_path: Path) -> None:
+    counted = Samples(shares={f"validation/{name}": Share(asked="", right=9, answers=90) for name in "abcde"})
+    texts = {found.family: found.text for found in verdicts(compared(tmp_path), pair_up([counted, counted]))}
+    assert texts["validation"] == "not told apart on 5 metrics"
+
+
 def test_every_run_is_held_against_the_first(tmp_path: Path) -> None:
     samples = [Samples(scores={"test/nll": drawn(mean, seed=seed)}) for seed, mean in enumerate((2.0, 2.4, 1.6))]
     found = [one for one in verdicts(compared(tmp_path, 3), pair_up(samples)) if one.family == "test"]

@@ -2,14 +2,29 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import pytest
 
 from trackyard.record.comparing.code_history import CodeHistory, code_history
-from trackyard.runner import SystemRunner
+from trackyard.runner import Finished, SystemRunner
 
 RUNNER = SystemRunner()
+
+
+class NoGit:
+    """A machine without it: an image, for example."""
+
+    def run(
+        self,
+        argv: Sequence[str],
+        *,
+        cwd: Path | None = None,
+        env: Mapping[str, str] | None = None,
+        timeout_s: float = 60.0,
+    ) -> Finished:
+        return RUNNER.run(argv, cwd=cwd, env={"PATH": ""})
 
 
 @pytest.fixture
@@ -40,6 +55,11 @@ def test_commits_that_results_depend_on_are_told(repository: tuple[Path, list[st
     assert [(line[0], line.partition(" ")[2].partition(" ")[2]) for line in found.commits] == [(">", "mend it")]
     assert code_history(root, last, first, RUNNER).commits[0].startswith("<")
     assert code_history(root, first, page, RUNNER) == CodeHistory(old=first, new=page)
+
+
+def test_without_git_that_is_said(tmp_path: Path) -> None:
+    found = code_history(tmp_path, "1" * 40, "2" * 40, NoGit())
+    assert (found.commits, found.absent) == ((), "the program 'git' is not installed or not executable")
 
 
 def test_a_commit_from_elsewhere_is_said_to_be_absent(repository: tuple[Path, list[str]]) -> None:

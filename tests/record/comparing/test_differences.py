@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import dataclasses
+from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -13,7 +17,7 @@ from tests.record.made_runs import DEVICE, Life, make_run
 from trackyard.record.code import CodeIdentity
 from trackyard.record.comparing.differences import Difference, differences
 from trackyard.record.comparing.summary import RunSummary, read_summary
-from trackyard.record.identity import diff
+from trackyard.record.identity import RunSpec, diff
 
 
 def summary_of(**changes: Any) -> RunSummary:
@@ -56,6 +60,34 @@ def test_each_kind_is_told_with_its_values(tmp_path: Path) -> None:
     ]
     assert found.equal == {"track": 1, "stage": 1, "parameters": 3, "data": 1, "code": 1, "model": 2}
     assert found.of("seed") == (Difference(kind="seed", name="seed", values=("7", "8")),)
+
+
+OTHERS: Mapping[str, Any] = {
+    "track": "nine",
+    "stage": "stage1",
+    "parameters": {"steps": 12, "optimiser": {"lr": 1e-4, "betas": [0.9, 0.99]}, "name": "mini"},
+    "plan": "f" * 64,
+    "model": {"id": "allenai/Molmo2-4B", "revision": "1" * 40},
+    "snapshots": {"charts": "b" * 64},
+    "parent": None,
+    "code": CodeIdentity(commit="d" * 40, dirty_digest="9" * 64),
+    "image": "sha256:1",
+    "seed": 8,
+}
+
+
+@pytest.mark.parametrize("field", [field.name for field in dataclasses.fields(RunSpec)])
+def test_whatever_makes_another_run_is_told(field: str) -> None:
+    (one,) = differences([summary_of(), summary_of(**{field: OTHERS[field]})]).differing
+    assert len(set(one.values)) == 2
+
+
+def test_data_that_only_one_was_measured_on_is_told() -> None:
+    runs = [replace(summary_of(), evaluated=evaluated) for evaluated in ({"test": "1", "val": "2"}, {"val": "3"})]
+    assert [(one.kind, one.name, one.values) for one in differences(runs).differing] == [
+        ("evaluation", "test", ('"1"', None)),
+        ("evaluation", "val", ('"2"', '"3"')),
+    ]
 
 
 def test_true_and_one_are_two_values() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +33,15 @@ def test_an_id_its_beginning_its_whole_name_and_its_directory_are_the_run(
     assert find_runs(names, tmp_path / "runs") == [run.path] * len(names)
 
 
+def test_a_whole_name_is_meant_also_where_another_goes_on_from_it(tmp_path: Path, runs: list[RunDirectory]) -> None:
+    run = runs[3]
+    shutil.copytree(run.path, run.path.with_name(f"{run.path.name}.old"))
+    for name in (run.spec.run_id, "/".join(run.path.parts[-3:])):
+        assert find_runs([name], tmp_path / "runs") == [run.path]
+    with pytest.raises(ConfigError, match="is the beginning of 2 runs"):
+        find_runs([run.spec.run_id[:-1]], tmp_path / "runs")
+
+
 def test_a_folder_with_a_lineage_is_the_run_that_made_it(tmp_path: Path, runs: list[RunDirectory]) -> None:
     export = tmp_path / "export"
     export.mkdir()
@@ -39,7 +49,8 @@ def test_a_folder_with_a_lineage_is_the_run_that_made_it(tmp_path: Path, runs: l
         "run_id": runs[5].spec.run_id,
         "spec": runs[5].spec.body,
         "parent": None,
-        "plan": {"fingerprint": runs[5].spec.plan, "path": "plan", "files": {}},
+        "plan": None,
+        "files": None,
     }
     write_document(export / LINEAGE, SCHEMA, {"digest": digest_json(body), "lineage": body})
     assert find_runs([str(export), str(export / LINEAGE)], tmp_path / "runs") == [runs[5].path] * 2

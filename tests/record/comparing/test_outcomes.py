@@ -44,6 +44,13 @@ def test_of_two_stages_none_is_best(tmp_path: Path) -> None:
     assert outcomes(runs)[0].best == ()
 
 
+def test_a_run_that_diverged_is_not_best_by_what_it_was_before(tmp_path: Path) -> None:
+    lives = [[(1, {"train/loss": 3.0})], [(1, {"train/loss": 1.0}), (2, {"train/loss": float("nan")})]]
+    runs = [read_summary(make_run(tmp_path, Life(metrics=life), seed=seed).path) for seed, life in enumerate(lives)]
+    assert outcomes(runs) == ()
+    assert compare_runs(runs).lone == ("train/loss",)
+
+
 def test_a_cost_that_is_unknown_stays_so(tmp_path: Path) -> None:
     runs = runs_of(tmp_path, {"usage/tokens_per_second": 50.0}, {})
     found = {cost.name: cost.values for cost in costs(runs)}

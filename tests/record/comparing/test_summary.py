@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import random
+import shutil
 from pathlib import Path
 
 import pytest
@@ -15,7 +16,7 @@ from trackyard.record.comparing.finals import Final
 from trackyard.record.comparing.summary import read_summaries, read_summary
 from trackyard.record.facts import status
 from trackyard.record.rundir import SPEC
-from trackyard.record.spool import read_spool
+from trackyard.record.spool import Spool, read_spool
 
 
 def test_it_says_what_the_run_is_and_came_to(tmp_path: Path) -> None:
@@ -94,10 +95,38 @@ def test_an_edited_specification_is_refused(tmp_path: Path) -> None:
 
 
 def test_a_value_that_is_no_number_is_told(tmp_path: Path) -> None:
-    run = make_run(tmp_path, Life(metrics=[(1, {"train/loss": 4.0}), (2, {"train/loss": float("nan")})]))
+    start = {"train/loss": 4.0, "validation/loss": 5.0}
+    run = make_run(tmp_path, Life(metrics=[(1, start), (2, {"train/loss": float("nan")})]))
     found = read_summary(run.path)
     assert found.no_number == ("train/loss",)
-    assert found.metrics["train/loss"] == Final(4.0, 1)
+    # What it was before it diverged is not what it came to.
+    assert dict(found.metrics) == {"validation/loss": Final(5.0, 1)}
+
+
+def test_a_run_that_lies_under_another_name_is_refused(tmp_path: Path) -> None:
+    run = make_run(tmp_path, Life(metrics=[(1, {"train/loss": 4.0})]))
+    aside = run.path.with_name(f"{run.path.name}.old")
+    shutil.copytree(run.path, aside)
+    # Both would be one row of a table, with a spread over one run.
+    with pytest.raises(IdentityError, match=f"{aside.name} holds the run molmo2/stage2/{run.spec.run_id}"):
+        read_summaries(tmp_path)
+
+
+def test_a_directory_may_be_named_from_anywhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    run = make_run(tmp_path, Life())
+    monkeypatch.chdir(run.path)
+    assert read_summary(Path()).path == run.path
+    (tmp_path / "linked").symlink_to(run.path)
+    assert read_summary(tmp_path / "linked").path == run.path
+
+
+def test_what_it_was_measured_on_is_the_newest_that_it_told(tmp_path: Path) -> None:
+    run = make_run(tmp_path, Life())
+    facts = [("text", "1", "training"), ("test", "2", "evaluation"), ("test", "3", "evaluation")]
+    with Spool(run.spool, run.new_attempt()) as spool:
+        for name, digest, context in facts:
+            spool.dataset(name, digest, "somewhere", context)
+    assert read_summary(run.path).evaluated == {"test": "3"}
 
 
 def test_all_runs_or_those_of_a_track(tmp_path: Path) -> None:

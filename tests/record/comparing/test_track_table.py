@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -50,7 +51,48 @@ def test_one_seed_twice_is_two_rows_told_apart_by_what_differs(tmp_path: Path) -
 def test_a_run_that_goes_on_is_not_averaged_with_one_that_has_ended(tmp_path: Path) -> None:
     runs = [made(tmp_path, 0.5, seed=1), made(tmp_path, 0.6, seed=2, life={"ends": None})]
     table = track_table(runs, "molmo2")
-    assert rows_of(table) == [((1,), {"status": '"finished"'}), ((2,), {"status": '"running"'})]
+    assert rows_of(table) == [((1,), {"status:": '"finished"'}), ((2,), {"status:": '"running"'})]
+
+
+def test_that_no_run_has_finished_is_told(tmp_path: Path) -> None:
+    runs = [made(tmp_path, loss, parameters={"rate": loss}, life={"ends": "failed"}) for loss in (0.5, 0.6)]
+    assert [row["status:"] for _, row in rows_of(track_table(runs, "molmo2"))] == ['"failed"'] * 2
+
+
+def test_seeds_that_were_measured_on_other_data_are_two_rows(tmp_path: Path) -> None:
+    runs = [
+        replace(made(tmp_path, loss, seed=seed), evaluated={"test": str(seed)}) for seed, loss in ((1, 0.5), (2, 0.7))
+    ]
+    table = track_table(runs, "molmo2")
+    assert (table.columns, len(table.rows)) == (("evaluation:",), 2)
+
+
+def test_what_each_seed_has_of_its_own_has_no_one_value(tmp_path: Path) -> None:
+    runs = [made(tmp_path, 0.5, seed=seed, plan=str(seed) * 64, parameters={"rate": 1}) for seed in (1, 2)]
+    runs.append(made(tmp_path, 0.6, seed=1, parameters={"rate": 2}))
+    table = track_table(runs, "molmo2")
+    assert table.columns == ("rate", "data:")
+    assert [(row.by_seed("data:"), row.by_seed("rate")) for row in table.rows] == [(True, False), (False, False)]
+
+
+def test_a_parameter_may_be_called_as_a_kind_is(tmp_path: Path) -> None:
+    model = {"id": "a", "model": "same"}
+    runs = [
+        made(tmp_path, 0.5, parameters={"stage": 1, "status": 2}, model=model),
+        made(tmp_path, 0.6, parameters={"stage": 3, "status": 4}, model=model | {"id": "b"}),
+    ]
+    table = track_table(runs, "molmo2")
+    assert table.columns == ("stage", "status", "model:")
+    assert [row.values["stage:"] for row in table.rows] == ['"stage2"'] * 2
+    assert len({row.values["model:"] for row in table.rows}) == 2
+
+
+def test_a_seed_that_diverged_is_not_averaged(tmp_path: Path) -> None:
+    lives = [[(1, {"validation/loss": 0.5})], [(1, {"validation/loss": 0.1}), (2, {"validation/loss": float("inf")})]]
+    runs = [read_summary(make_run(tmp_path, Life(metrics=life), seed=seed).path) for seed, life in enumerate(lives)]
+    (row,) = track_table(runs, "molmo2").rows
+    found = row.metrics["validation/loss"]
+    assert (row.seeds, found.mean, found.sd, found.runs) == ((0, 1), 0.5, None, 1)
 
 
 def test_rank_is_by_the_first_metric_in_its_better_direction(tmp_path: Path) -> None:
@@ -69,7 +111,7 @@ def test_stages_stand_apart_and_their_own_parameters_are_no_columns(tmp_path: Pa
         made(tmp_path, 0.4, stage="stage1", parameters={"steps": 3, "rate": 2}),
     ]
     table = track_table(runs, "molmo2")
-    assert table.columns == ("stage", "rate")
+    assert table.columns == ("stage:", "rate")
     assert [row.runs[0].stage for row in table.rows] == ["stage1", "stage1", "stage2"]
     assert track_table(runs, "molmo2", stage="stage2").columns == ()
 
@@ -94,10 +136,11 @@ def test_what_is_not_there_is_refused_with_what_is(tmp_path: Path) -> None:
     runs = [made(tmp_path, 0.5)]
     with pytest.raises(ConfigError, match="no run of nine") as no_track:
         track_table(runs, "nine")
-    assert no_track.value.why == "there is nothing to compare"
+    assert no_track.value.why == "runs/ holds none of this track; tracks are molmo2, pile_ffn, datacomp, nine"
     with pytest.raises(ConfigError, match="no run of molmo2 stage9") as no_stage:
         track_table(runs, "molmo2", stage="stage9")
     assert "of the stages stage2" in no_stage.value.why
+    assert no_stage.value.fix == "trackyard compare --track molmo2 --stage stage2"
     with pytest.raises(ConfigError, match="has the metric test/nll") as no_metric:
         track_table(runs, "molmo2", metrics=["test/nll"])
     assert no_metric.value.why == "what they came to is validation/counting, validation/loss"

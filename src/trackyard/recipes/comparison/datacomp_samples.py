@@ -7,14 +7,14 @@ alike: where a set is reported as a mean over tasks, the difference here is that
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 
 from trackyard.evaluate.model_comparison import Scores
-from trackyard.recipes.comparison.samples import Samples, newest_first, weights_of
+from trackyard.recipes.comparison.own_results import kept_results, own_result, weights_of
+from trackyard.recipes.comparison.samples import Samples, Scored
 from trackyard.recipes.datacomp.cells import ARMS, Cell
 from trackyard.recipes.datacomp.results import DOCUMENT, Result, read_result
-from trackyard.recipes.datacomp.study import ARTIFACTS, EVALUATIONS, TRACK
+from trackyard.recipes.datacomp.study import ARTIFACTS, EVALUATIONS
 from trackyard.record.comparing.summary import RunSummary
 
 
@@ -36,23 +36,23 @@ def datacomp_samples(run: RunSummary, root: Path) -> Samples:
                 lacks.append(f"no {evaluation} of the arm {arm.name} was measured on its weights")
                 continue
             rights = {record["id"]: float(record["correct"]) for record in result.body["records"]}
-            found[f"eval/{of}/accuracy" if arm.name == name else f"eval/{arm.name}/{of}/accuracy"] = Scores(
-                values=rights
+            found[f"eval/{of}/accuracy" if arm.name == name else f"eval/{arm.name}/{of}/accuracy"] = Scored(
+                asked=result.header.inputs[_items(of)], scores=Scores(values=rights)
             )
     return Samples(scores=found, lacks=tuple(lacks))
 
 
 def _result(evaluation: str, cell: Cell, weights: frozenset[str], run: RunSummary, root: Path) -> Result | None:
-    for path in _places(evaluation, cell, run, root):
-        result = read_result(path, evaluation)
-        header = result.header
-        if (header.cell, header.seed) == (cell.name, cell.seed) and weights <= set(header.inputs.values()):
-            return result
-    return None
+    return own_result(
+        weights,
+        root / ARTIFACTS / evaluation / cell.path / DOCUMENT,
+        kept_results(run, evaluation),
+        cell.label,
+        read=lambda path: read_result(path, evaluation),
+        of_cell=lambda header: (header.cell, header.seed) == (cell.name, cell.seed),
+    )
 
 
-def _places(evaluation: str, cell: Cell, run: RunSummary, root: Path) -> Iterator[Path]:
-    shown = root / ARTIFACTS / evaluation / cell.path / DOCUMENT
-    if shown.is_file():
-        yield shown
-    yield from newest_first((run.path.parents[2] / TRACK / "measured" / evaluation).glob(f"{cell.label}-*.json"))
+def _items(of: str) -> str:
+    """The table of a set's items, as results name it among what they read."""
+    return (ARTIFACTS / "eval_data" / of / "items.parquet").as_posix()

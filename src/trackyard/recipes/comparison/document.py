@@ -61,7 +61,10 @@ def track_document(table: TrackTable) -> dict[str, Any]:
                 "seeds": list(row.seeds),
                 "redrawn": row.redrawn,
                 "status": row.runs[0].status,
-                "values": {name: _leaf(row.values.get(name)) for name in table.columns},
+                "values": {
+                    name: {"by_seed": True} if row.by_seed(name) else _leaf(row.values.get(name))
+                    for name in table.columns
+                },
                 "metrics": {
                     name: {"mean": found.mean, "sd": found.sd, "low": found.low, "high": found.high, "runs": found.runs}
                     for name, found in row.metrics.items()

@@ -16,7 +16,7 @@ from trackyard.record.comparing.outcomes import Outcome
 from trackyard.record.comparing.summary import RunSummary
 from trackyard.record.comparing.track_table import Spread, TrackRow, TrackTable
 
-ABSENT, UNKNOWN = "absent", "unknown"
+ABSENT, NONE, UNKNOWN, BY_SEED = "absent", "none", "unknown", "by seed"
 ARROWS = {"lower": "↓", "higher": "↑", None: ""}
 """Which way is better."""
 BEST = " *"
@@ -125,7 +125,7 @@ def shares_grid(pairing: Pairing) -> Grid:
 
 
 def track_grid(table: TrackTable) -> Grid:
-    """Rows as they are ranked; the mean over seeds, ± their standard deviation."""
+    """Rows as they are ranked; the mean over seeds, ± their standard deviation, and of how many if not of all."""
     count = sum(len(row.runs) for row in table.rows)
     return Grid(
         title=f"{table.track}: {count} runs, {table.equal} things alike in all of a stage",
@@ -141,8 +141,8 @@ def track_grid(table: TrackTable) -> Grid:
             (
                 ", ".join(run.run_id for run in row.runs),
                 _seeds(row),
-                *(shown_value(row.values.get(name)) for name in table.columns),
-                *(_spread(row.metrics.get(one.metric)) for one in table.metrics),
+                *(BY_SEED if row.by_seed(name) else shown_value(row.values.get(name)) for name in table.columns),
+                *(_spread(row.metrics.get(one.metric), len(row.runs)) for one in table.metrics),
                 _cost(row.device_hours),
                 _cost(row.energy_kwh),
             )
@@ -152,14 +152,26 @@ def track_grid(table: TrackTable) -> Grid:
 
 
 def shown_value(value: str | None) -> str:
-    """A leaf for people: without quotation marks, digests by their beginning, none as such."""
+    """A leaf for people: a digest by its beginning, a text in quotation marks only if it reads like another value."""
     if value is None:
         return ABSENT
     plain = json.loads(value)
     if plain is None:
-        return "none"
-    text = plain if isinstance(plain, str) else value
-    return text[:_DIGEST_SHOWN] if _DIGEST.fullmatch(text) else text
+        return NONE
+    if not isinstance(plain, str):
+        return value
+    if _DIGEST.fullmatch(plain):
+        return plain[:_DIGEST_SHOWN]
+    return value if plain in (ABSENT, NONE) or _is_json(plain) else plain
+
+
+def _is_json(text: str) -> bool:
+    """As "1e-4" is, which is not the number."""
+    try:
+        json.loads(text)
+    except ValueError:
+        return False
+    return True
 
 
 def _numbers(runs: Sequence[RunSummary]) -> tuple[str, ...]:
@@ -186,7 +198,8 @@ def _values(one: Outcome) -> Iterator[str]:
 
 
 def _cost(value: float | None) -> str:
-    return UNKNOWN if value is None else f"{value:,.3g}" if abs(value) < 1000 else f"{value:,.0f}"
+    # What three digits would round up to 1e+03 is a thousand.
+    return UNKNOWN if value is None else f"{value:.3g}" if abs(value) < 999.5 else f"{value:,.0f}"
 
 
 def _ends(interval: Interval, form: str) -> str:
@@ -198,7 +211,8 @@ def _seeds(row: TrackRow) -> str:
     return f"{seeds} (each on data of its own)" if row.redrawn else seeds
 
 
-def _spread(found: Spread | None) -> str:
+def _spread(found: Spread | None, runs: int) -> str:
     if found is None:
         return "-"
-    return f"{found.mean:.5g}" + ("" if found.sd is None else f" ± {found.sd:.2g}")
+    text = f"{found.mean:.5g}" + ("" if found.sd is None else f" ± {found.sd:.2g}")
+    return text if found.runs == runs else f"{text} ({found.runs} of {runs})"

@@ -18,14 +18,24 @@ def molmo2_samples(run: RunSummary) -> Samples:
     path = run.path / DOCUMENT
     if not path.is_file():
         return Samples(lacks=(f"{path} is not there: it was not validated yet",))
-    scores = read_document(path, SCHEMA, fix=f"trackyard run {run.track} {run.stage}")["scores"]
-    parameters = run.spec["parameters"]
-    asked = digest_json([parameters["snapshot"], parameters["validation"]])
-    shares = {
-        f"validation/{name}": Share(
-            asked=asked, right=round(scores[name]["value"] * scores[name]["examples"]), answers=scores[name]["examples"]
+    fix = f"rm {path}, then trackyard run {run.track} {run.stage}"
+    scores = read_document(path, SCHEMA, fix=fix)["scores"]
+    shares, lacks = {}, [nothing_in_pairs]
+    for name in COUNTED:
+        if name not in scores:
+            continue
+        asked, examples = _asked(run, name), scores[name]["examples"]
+        if asked is None:
+            lacks.append(f"its spool does not name the data of {name}, so what was asked is not known")
+            continue
+        shares[f"validation/{name}"] = Share(
+            asked=asked, right=round(scores[name]["value"] * examples), answers=examples
         )
-        for name in COUNTED
-        if name in scores
-    }
-    return Samples(shares=shares, lacks=(nothing_in_pairs,))
+    return Samples(shares=shares, lacks=tuple(lacks))
+
+
+def _asked(run: RunSummary, score: str) -> str | None:
+    """By the fingerprints of its data sets, as the run told them: one path may hold other rows for another run."""
+    parameters = run.spec["parameters"]["validation"]
+    digests = [run.evaluated.get(f"{name}/validation") for name in parameters["datasets"][score]]
+    return None if None in digests else digest_json([digests, parameters["limit"], parameters["new_tokens"][score]])

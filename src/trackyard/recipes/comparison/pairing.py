@@ -10,9 +10,9 @@ from dataclasses import dataclass
 from typing import Literal
 
 from trackyard.evaluate.intervals import wilson
-from trackyard.evaluate.model_comparison import Scores, TaskComparison, compare_models
+from trackyard.evaluate.model_comparison import FLIPS, TaskComparison, compare_models
 from trackyard.evaluate.statistics import Interval, holm
-from trackyard.recipes.comparison.samples import Samples
+from trackyard.recipes.comparison.samples import Samples, Scored
 from trackyard.record.metric_names import Better, better
 
 ALPHA = 0.05
@@ -68,7 +68,7 @@ class Pairing:
 
 
 def pair_up(samples: Sequence[Samples]) -> Pairing:
-    """Compare the samples of each run with those of the first. Metrics over other samples are noted, not compared."""
+    """Compare the samples of each run with those of the first. Metrics over others, or otherwise, are only noted."""
     tested: dict[tuple[int, str], TaskComparison] = {}
     shares, notes = [], []
     first = samples[0]
@@ -82,7 +82,8 @@ def pair_up(samples: Sequence[Samples]) -> Pairing:
                 common.append(metric)
         if common:
             found = compare_models(
-                {metric: other.scores[metric] for metric in common}, {metric: first.scores[metric] for metric in common}
+                {metric: other.scores[metric].scores for metric in common},
+                {metric: first.scores[metric].scores for metric in common},
             )
             tested |= {(number, one.task): one for one in found}
         for metric in sorted(first.shares.keys() & other.shares.keys()):
@@ -100,6 +101,11 @@ def pair_up(samples: Sequence[Samples]) -> Pairing:
                     ci95=(wilson(both[0].right, both[0].answers), wilson(both[1].right, both[1].answers)),
                 )
             )
+    if len(tested) / (FLIPS + 1) >= ALPHA:
+        notes.append(
+            f"{len(tested):,} tests at once: by sign flips none can come below {ALPHA:g} after correction; "
+            "name fewer runs"
+        )
     corrected = holm({key: one.p for key, one in tested.items()})
     pairs = [
         Pair(run=key[0], metric=key[1], better=better(key[1]), tested=one, holm_p=corrected[key])
@@ -108,8 +114,11 @@ def pair_up(samples: Sequence[Samples]) -> Pairing:
     return Pairing(pairs=tuple(pairs), shares=tuple(shares), notes=tuple(notes))
 
 
-def _problem(first: Scores, other: Scores) -> str:
+def _problem(one: Scored, another: Scored) -> str:
     """Why two sets of scores are not compared, "" where they are."""
+    if one.asked != another.asked:
+        return "measured on other data, or in another way: not compared in pairs"
+    first, other = one.scores, another.scores
     if first.values.keys() != other.values.keys():
         return f"other samples were measured ({len(first.values):,} and {len(other.values):,}): not compared in pairs"
     drawn = len(set(first.clusters.values())) if first.clusters is not None else len(first.values)

@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
 
-from trackyard.digest import digest_file
 from trackyard.evaluate.model_comparison import Scores
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Scored:
+    """What each sample of a metric is worth; their mean is the metric. asked: digest of what decides the samples."""
+
+    asked: str
+    scores: Scores
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -21,21 +27,11 @@ class Share:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Samples:
-    """Of one run. scores: by metric, what each sample is worth; their mean is the metric. shares: by metric.
+    """Of one run. scores, shares: by metric. lacks: why there is nothing more, each in words.
 
-    lacks: why there is nothing more, each in words.
+    Runs are compared by a metric only where both were asked the same: ids of samples may be alike where texts are not.
     """
 
-    scores: Mapping[str, Scores] = field(default_factory=dict)
+    scores: Mapping[str, Scored] = field(default_factory=dict)
     shares: Mapping[str, Share] = field(default_factory=dict)
     lacks: tuple[str, ...] = ()
-
-
-def weights_of(folder: Path) -> frozenset[str]:
-    """Digests of the weights that a run left in `folder`; empty where there are none on this machine."""
-    return frozenset(digest_file(path) for path in folder.glob("*.safetensors"))
-
-
-def newest_first(paths: Iterable[Path]) -> list[Path]:
-    """By the time at which each was written."""
-    return sorted(paths, key=lambda path: path.stat().st_mtime, reverse=True)

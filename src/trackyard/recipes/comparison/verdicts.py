@@ -51,8 +51,9 @@ def _sentence(family: str, number: int, tested: Sequence[Pair | SharePair]) -> s
     apart = len(parts)
     undecided = [one for one in here if one.found == "not told apart"]
     if len(undecided) > MOST_NAMED:
-        least = min((one.holm_p for one in undecided if isinstance(one, Pair)), default=1.0)
-        parts.append(f"not told apart on {len(undecided)} {'other ' if apart else ''}metrics (p={least:.2g} or more)")
+        found = [one.holm_p for one in undecided if isinstance(one, Pair)]
+        least = f" (p={min(found):.2g} or more)" if len(found) == len(undecided) else ""
+        parts.append(f"not told apart on {len(undecided)} {'other ' if apart else ''}metrics{least}")
     elif undecided:
         parts.append(f"not told apart on {', '.join(_named(one, family) for one in undecided)}")
     return "; ".join(parts) + (f" ({THESE})" if apart else "")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from trackyard.errors import EnvironmentLacking
 from trackyard.record.code import DETERMINING
 from trackyard.runner import Runner
 
@@ -22,6 +23,14 @@ class CodeHistory:
 
 def code_history(repository: Path, old: str, new: str, runner: Runner) -> CodeHistory:
     """What was committed after `old` up to `new`, and before if `new` is the earlier of the two."""
+    try:
+        return _history(repository, old, new, runner)
+    except EnvironmentLacking as error:
+        # As in a container: everything else of a comparison is there without git.
+        return CodeHistory(old=old, new=new, absent=error.what)
+
+
+def _history(repository: Path, old: str, new: str, runner: Runner) -> CodeHistory:
     for commit in (old, new):
         if runner.run(["git", "cat-file", "-e", f"{commit}^{{commit}}"], cwd=repository).exit_code != 0:
             return CodeHistory(old=old, new=new, absent=f"{commit} is not in this checkout")

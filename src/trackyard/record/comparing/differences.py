@@ -1,4 +1,4 @@
-"""What differs between runs: their identities leaf by leaf, and the machines that they ran on."""
+"""What differs between runs: their identities leaf by leaf, the data and the machines that they were measured on."""
 
 from __future__ import annotations
 
@@ -11,7 +11,9 @@ from trackyard.digest import canonical_json
 from trackyard.record.comparing.summary import RunSummary
 from trackyard.record.identity import flatten
 
-Kind = Literal["track", "stage", "parameters", "data", "code", "image", "parent", "model", "seed", "machine"]
+Kind = Literal[
+    "track", "stage", "parameters", "data", "code", "image", "parent", "model", "seed", "evaluation", "machine"
+]
 KINDS: tuple[Kind, ...] = get_args(Kind)
 """In the order in which they are told: what people change on purpose first."""
 _SCALARS = (str, int, float, bool, type(None))
@@ -51,7 +53,7 @@ def differences(runs: Sequence[RunSummary]) -> Differences:
 
 
 def leaves_of(run: RunSummary) -> Iterator[tuple[tuple[Kind, str], str]]:
-    """Everything that decides the result of a run, and what it ran on, as ((kind, name), JSON)."""
+    """Everything that decides the result of a run, what that was measured on, and the machine: ((kind, name), JSON)."""
     spec = run.spec
     named: list[tuple[Kind, Any]] = [
         ("track", {"track": spec["track"]}),
@@ -67,6 +69,8 @@ def leaves_of(run: RunSummary) -> Iterator[tuple[tuple[Kind, str], str]]:
     for kind, values in named:
         for name, value in flatten(values):
             yield (kind, name), _text(value)
+    for name, digest in sorted(run.evaluated.items()):
+        yield ("evaluation", name), _text(digest)
     for name, known in (("world", run.world), ("device", run.device)):
         if known is not None:
             yield ("machine", name), _text(known)

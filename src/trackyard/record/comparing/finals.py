@@ -58,10 +58,16 @@ class Finals(Mapping[str, Final]):
         """A line of numbers that are not finite: where one comes first, no later value of that step is delivered."""
         self._lost.update((key, step) for key in names if self._is_later(key, step))
 
-    @property
-    def no_number(self) -> tuple[str, ...]:
-        """Metrics whose newest value is not finite; what is held here of them is an earlier one, or nothing."""
-        return tuple(sorted({key for key, step in self._lost if self._is_later(key, step)}))
+    def settle(self) -> tuple[str, ...]:
+        """After the last line: metrics whose newest value is not finite, which are no longer held here.
+
+        An earlier value of a run that diverged is not what it came to.
+        """
+        no_number = sorted({key for key, step in self._lost if self._is_later(key, step)})
+        for key in no_number:
+            self._values.pop(key, None)
+            self._steps.pop(key, None)
+        return tuple(no_number)
 
     def _is_later(self, key: str, step: int) -> bool:
         last = self._steps.get(key)

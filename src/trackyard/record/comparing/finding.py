@@ -34,7 +34,10 @@ def find_runs(names: Sequence[str], runs_root: Path) -> list[Path]:
 
 def _only(name: str, made_by: str | None, known: Sequence[Path]) -> Path:
     wanted = made_by or name.strip("/")
-    matches = [path for path in known if _matches(path, wanted)]
+    # A whole name is meant as such, also where another one goes on from it.
+    matches = [path for path in known if wanted in (path.name, _label(path))] or [
+        path for path in known if _begins(path, wanted)
+    ]
     if len(matches) == 1:
         return matches[0]
     if matches:
@@ -53,9 +56,8 @@ def _only(name: str, made_by: str | None, known: Sequence[Path]) -> Path:
     )
 
 
-def _matches(path: Path, wanted: str) -> bool:
-    track, stage, run_id = path.parts[-3:]
-    return run_id.startswith(wanted) or ("/" in wanted and f"{track}/{stage}/{run_id}".startswith(wanted))
+def _begins(path: Path, wanted: str) -> bool:
+    return path.name.startswith(wanted) or ("/" in wanted and _label(path).startswith(wanted))
 
 
 def _nearest(wanted: str, known: Sequence[Path]) -> list[Path]:

@@ -6,7 +6,7 @@ Read from spec.json, attempts.jsonl and the spools alone, so it needs neither ML
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,7 @@ from trackyard.digest import digest_json, short
 from trackyard.errors import IdentityError
 from trackyard.record.comparing.attempt_log import AttemptLog, begun_attempts, read_attempt
 from trackyard.record.comparing.finals import Final, Finals
-from trackyard.record.facts import status
+from trackyard.record.facts import events, status
 from trackyard.record.identity import SCHEMA
 from trackyard.record.rundir import SPEC, all_runs, spooled_attempt
 from trackyard.record.spool import SpoolPart
@@ -28,9 +28,10 @@ _JOULES_PER_KWH = 3.6e6
 class RunSummary:
     """One run.
 
-    path: its directory. spec: as spec.json has it. status: MLflow's word for the newest attempt. started_ms, ended_ms:
-    milliseconds since 1970; ended_ms is None for a run that goes on or may. metrics: last value of each, by name.
-    no_number: metrics whose newest value is not finite. tags: those that were spooled.
+    path: its directory, absolute. spec: as spec.json has it. status: MLflow's word for the newest attempt. started_ms:
+    of the first attempt, where none began of spec.json; ended_ms: None for a run that goes on or may. Both are
+    milliseconds since 1970. metrics: last value of each, by name; no_number: those whose last one is not finite, which
+    are not among them. tags: those that were spooled. evaluated: digests of the data that it was measured on, by name.
     world, device: of the newest attempt that said so. hours: of training, by the clock; device_hours: of all devices
     together; energy_kwh: of the GPUs. Each of these is None where it is not known, and 0 only if it was measured as 0.
     """
@@ -53,6 +54,7 @@ class RunSummary:
     hours: float | None
     device_hours: float | None
     energy_kwh: float | None
+    evaluated: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def label(self) -> str:
@@ -61,17 +63,20 @@ class RunSummary:
 
 
 def read_summary(run_directory: Path) -> RunSummary:
-    """The run in a directory. DataError without a spec.json, IdentityError if that was edited."""
+    """The run in a directory. DataError without a spec.json, IdentityError if that was edited, or is of another run."""
     run_id, spec = _read_spec(run_directory / SPEC)
-    spools = sorted((run_directory / "spool").glob("attempt-*.jsonl"), key=spooled_attempt)
+    path = _placed(run_directory, (spec["track"], spec["stage"], run_id))
+    spools = sorted((path / "spool").glob("attempt-*.jsonl"), key=spooled_attempt)
     finals = Finals()
     logs = [read_attempt(spool, finals) for spool in spools]
-    attempts = begun_attempts(run_directory)
-    state, ended_ms = status({spool.name: _part(log) for spool, log in zip(spools, logs, strict=True)})
+    no_number = finals.settle()
+    attempts = begun_attempts(path)
+    parts = {spool.name: _part(log) for spool, log in zip(spools, logs, strict=True)}
+    state, ended_ms = status(parts)
     machines = [log.machine for log in logs if log.machine is not None]
     hours, device_hours = _hours(logs)
     return RunSummary(
-        path=run_directory,
+        path=path,
         run_id=run_id,
         track=str(spec["track"]),
         stage=str(spec["stage"]),
@@ -82,23 +87,20 @@ def read_summary(run_directory: Path) -> RunSummary:
         started_ms=(
             int(datetime.fromisoformat(attempts[0].started).timestamp() * 1000)
             if attempts
-            else int((run_directory / SPEC).stat().st_mtime * 1000)
+            else int((path / SPEC).stat().st_mtime * 1000)
         ),
         ended_ms=ended_ms,
         metrics=finals,
-        no_number=finals.no_number,
-        tags={
-            key: value
-            for log in logs
-            for event in log.others
-            if event["event"] == "tag"
-            for key, value in event["values"].items()
-        },
+        no_number=no_number,
+        tags={key: value for event in events(parts, "tag") for key, value in event["values"].items()},
         world=int(machines[-1]["world"]) if machines else None,
         device=str(machines[-1]["device"]) if machines else None,
         hours=hours,
         device_hours=device_hours,
         energy_kwh=_energy(logs),
+        evaluated={
+            event["name"]: event["digest"] for event in events(parts, "dataset") if event["context"] == "evaluation"
+        },
     )
 
 
@@ -120,6 +122,21 @@ def _read_spec(path: Path) -> tuple[str, Mapping[str, Any]]:
             fix=fix,
         )
     return found, spec
+
+
+def _placed(run_directory: Path, place: tuple[str, str, str]) -> Path:
+    """As `record.rundir.open_existing`: a copy that was put aside would count as one more seed of itself."""
+    path = run_directory.absolute()
+    if path.parts[-3:] != place:
+        # Links are followed only where they are needed: there may be thousands of runs.
+        path = run_directory.resolve()
+    if path.parts[-3:] != place:
+        raise IdentityError(
+            what=f"{path} holds the run {'/'.join(place)}",
+            why="a run is found by its directory, and this one was renamed or is a copy",
+            fix=f"mv {path} <runs>/{'/'.join(place)}, or out of runs/ if that is there already",
+        )
+    return path
 
 
 def _part(log: AttemptLog) -> SpoolPart:

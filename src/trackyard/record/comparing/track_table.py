@@ -1,20 +1,17 @@
-"""All runs of a track in one table: what varies among them, and what they came to, over seeds where only those differ.
-
-Runs are one row if all that decides them is equal but the seed, and what the seed decides: which rows or documents are
-drawn, in which order, and from which parent. Two runs with one seed are never one row: something else differs.
-"""
+"""All runs of a track in one table: what varies among them, and what they came to, over the seeds of each row."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from statistics import fmean, stdev
 
 from trackyard.digest import digest_json, short
 from trackyard.errors import ConfigError
-from trackyard.record.comparing.differences import Kind, leaves_of
+from trackyard.record.comparing.differences import Kind
 from trackyard.record.comparing.outcomes import TOLD, outcome_family
+from trackyard.record.comparing.seed_rows import Leaves, deciding, seed_rows
 from trackyard.record.comparing.summary import RunSummary
 from trackyard.record.metric_names import Better, better, unit
 
@@ -22,13 +19,13 @@ HEADLINES: Mapping[str, tuple[str, ...]] = {
     "molmo2": ("validation/loss",),
     "pile_ffn": ("test/nll", "validation/loss"),
     "datacomp": ("eval/blink/macro_accuracy", "train/loss"),
+    "nine": (),
 }
-"""What the runs of a track are ranked by: the first of these that any of them has."""
-BY_SEED: tuple[Kind, ...] = ("data", "parent")
-"""What may differ between two seeds of one row."""
-SEED, STAGE = "seed", "stage"
-
-Leaves = Mapping[tuple[Kind, str], str]
+"""What the runs of a track are ranked by: the first of these that any of them has, else what most of them have."""
+STAGE, STATUS = "stage:", "status:"
+OF_KINDS: tuple[Kind, ...] = ("stage", "model", "data", "evaluation", "code", "image", "parent")
+"""What is told of all leaves of a kind in one text, in a column of its name and a colon."""
+FINISHED = json.dumps("finished")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -44,7 +41,8 @@ class Spread:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class TrackRow:
-    """values: by column, as JSON. A name that ends in a colon is of all that is of that kind. seeds, runs: in order.
+    """values: by column, as JSON. A name that ends in a colon is of all that is of that kind; it is not there where
+    seeds differ in it. seeds, runs: in order.
 
     metrics: by name, of the runs of the row that have it. device_hours, energy_kwh: of all of them together, None where
     one is unknown. redrawn: whether the seeds have data or parents of their own.
@@ -58,6 +56,10 @@ class TrackRow:
     energy_kwh: float | None
     redrawn: bool
 
+    def by_seed(self, column: str) -> bool:
+        """Whether the seeds differ in it."""
+        return column.endswith(":") and column not in self.values
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Column:
@@ -70,8 +72,9 @@ class Column:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class TrackTable:
-    """columns: what varies between rows of a stage, by name, and the stage. equal: number of things that do not.
+    """columns: what varies between rows of a stage, by name, the stage, and the status where one has not finished.
 
+    equal: number of things that do not vary.
     rows: by stage; in it best first, then those without the first metric.
     """
 
@@ -94,12 +97,16 @@ def track_table(
         stages = sorted({run.stage for run in summaries if run.track == track})
         raise ConfigError(
             what=f"no run of {track}{'' if stage is None else f' {stage}'}",
-            why=f"runs of {track} are of the stages {', '.join(stages)}" if stages else "there is nothing to compare",
-            fix=f"trackyard run {track} {stage or '<stage>'}",
+            why=f"runs of {track} are of the stages {', '.join(stages)}"
+            if stages
+            else f"runs/ holds none of this track; tracks are {', '.join(HEADLINES)}",
+            fix=f"trackyard compare --track {track} --stage {stages[0]}"
+            if stages
+            else "name another track, bring its runs/ to this machine, or make runs of all tracks: make demo-all",
         )
     shown = _metrics(runs, track, metrics)
-    leaves = {run.label: _leaves(run) for run in runs}
-    rows = [_row(members, leaves, shown) for members in _grouped(runs, leaves)]
+    leaves = {run.label: deciding(run) for run in runs}
+    rows = [_row(members, leaves, shown) for members in seed_rows(runs, leaves)]
     every = {name for row in rows for name in row.values}
     columns = [name for name in sorted(every, key=_place) if _varies(name, rows)]
     return TrackTable(
@@ -131,38 +138,15 @@ def _telling(metric: str, runs: Sequence[RunSummary]) -> tuple[int, bool, int, s
     return -have, better(metric) != "higher", TOLD.index(str(outcome_family(metric))), metric
 
 
-def _grouped(runs: Sequence[RunSummary], leaves: Mapping[str, Leaves]) -> Iterator[list[RunSummary]]:
-    """Rows; where a seed comes twice, or some runs have ended and others have not, by everything but the seed."""
-    groups: dict[tuple[object, ...], list[RunSummary]] = {}
-    for run in runs:
-        groups.setdefault(_identity(run, leaves, without=BY_SEED), []).append(run)
-    for members in groups.values():
-        if len({run.seed for run in members}) == len(members):
-            yield members
-            continue
-        parts: dict[tuple[object, ...], list[RunSummary]] = {}
-        for run in members:
-            parts.setdefault(_identity(run, leaves, without=()), []).append(run)
-        yield from parts.values()
-
-
-def _identity(run: RunSummary, leaves: Mapping[str, Leaves], *, without: Sequence[Kind]) -> tuple[object, ...]:
-    return (run.status, *(leaf for leaf in leaves[run.label].items() if leaf[0][0] not in without))
-
-
-def _leaves(run: RunSummary) -> Leaves:
-    """All but the seed, which parameters may name as well, and the machine, which decides no result."""
-    return {
-        key: value
-        for key, value in leaves_of(run)
-        if key[0] not in ("seed", "machine") and not (key[0] == "parameters" and key[1].rpartition(".")[2] == SEED)
-    }
-
-
 def _varies(column: str, rows: Sequence[TrackRow]) -> bool:
-    """Between rows of one stage: stages have parameters of their own, and that they differ is no news."""
+    """Between rows of one stage: stages have parameters of their own, and that they differ is no news.
+
+    A status is told unless all have finished: numbers of a run that goes on, or failed, are no outcome yet.
+    """
     if column == STAGE:
         return len({row.values[STAGE] for row in rows}) > 1
+    if column == STATUS:
+        return any(row.values[STATUS] != FINISHED for row in rows)
     found: dict[str | None, set[str | None]] = {}
     for row in rows:
         found.setdefault(row.values[STAGE], set()).add(row.values.get(column))
@@ -172,10 +156,10 @@ def _varies(column: str, rows: Sequence[TrackRow]) -> bool:
 def _row(members: Sequence[RunSummary], all_leaves: Mapping[str, Leaves], shown: Sequence[str]) -> TrackRow:
     runs = sorted(members, key=lambda run: run.seed)
     leaves = [all_leaves[run.label] for run in runs]
-    values: dict[str, str | None] = {"status": json.dumps(runs[0].status.lower())}
-    values |= {name: value for (kind, name), value in leaves[0].items() if kind in ("parameters", STAGE)}
+    values: dict[str, str | None] = {STATUS: json.dumps(runs[0].status.lower())}
+    values |= {name: value for (kind, name), value in leaves[0].items() if kind == "parameters"}
     redrawn = False
-    for kind in ("model", "data", "code", "image", "parent"):
+    for kind in OF_KINDS:
         of_kind = [{name: value for (here, name), value in each.items() if here == kind} for each in leaves]
         if all(each == of_kind[0] for each in of_kind):
             values[f"{kind}:"] = _told(kind, of_kind[0])
@@ -198,7 +182,9 @@ def _told(kind: str, leaves: Mapping[str, str]) -> str:
     if kind == "code":
         dirty = json.loads(leaves["uncommitted"])
         return json.dumps(short(json.loads(leaves["commit"])) + (f" + {short(dirty)}" if dirty else ""))
-    return next(iter(leaves.values())) if kind in leaves else json.dumps(short(digest_json(dict(leaves))))
+    if not leaves:
+        return json.dumps(None)
+    return leaves[kind] if set(leaves) == {kind} else json.dumps(short(digest_json(dict(leaves))))
 
 
 def _spread(values: Sequence[float]) -> Spread:
@@ -213,7 +199,7 @@ def _sum(values: Sequence[float | None]) -> float | None:
 
 def _place(column: str) -> tuple[bool, bool, str]:
     """The stage, parameters, then what is told of a whole kind."""
-    return column != STAGE, column.endswith(":") or column == "status", column
+    return column != STAGE, column.endswith(":"), column
 
 
 def _rank(row: TrackRow, shown: Sequence[str]) -> tuple[str, bool, float, str]:
