@@ -8,6 +8,7 @@ import resource
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -59,6 +60,32 @@ def test_the_file_is_replaced_whole_and_nothing_else_stays(tmp_path: Path, befor
     write_atomic(path, after)
     assert path.read_bytes() == after
     assert _names(path.parent) == ["file"]
+
+
+def test_bytes_are_on_the_disk_before_they_have_their_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Only a power cut would show the difference: a rename that survives it while what was written does not."""
+    done: list[str] = []
+    sync, rename = os.fsync, os.replace
+
+    def fsync(handle: int) -> None:
+        name = Path(f"/proc/self/fd/{handle}").readlink().name
+        done.append(f"flush {name.removeprefix(TEMPORARY).split('.')[0]}")
+        sync(handle)
+
+    def replace(old: Path, new: Path) -> None:
+        done.append(f"rename {new.name}")
+        rename(old, new)
+
+    monkeypatch.setattr(os, "fsync", fsync)
+    monkeypatch.setattr(os, "replace", replace)
+    write_atomic(tmp_path / "folder" / "file", b"x")
+    assert done == ["flush file", "rename file", "flush folder"]
+    done.clear()
+    with atomic_directory(tmp_path / "folder" / "step") as partial:
+        (partial / "deep").mkdir()
+        (partial / "deep" / "inner").write_bytes(b"x")
+    assert sorted(done[:3]) == ["flush deep", "flush inner", "flush step"]
+    assert done[3:] == ["rename step", "flush folder"]
 
 
 def test_text_is_written_as_utf8(tmp_path: Path) -> None:
@@ -169,12 +196,13 @@ def test_a_complete_directory_is_never_written_again(tmp_path: Path) -> None:
 
 
 def test_what_a_dead_process_with_the_same_id_left_is_not_mixed_in(tmp_path: Path) -> None:
-    left = tmp_path / f"{TEMPORARY}step.{os.getpid()}"
+    left = tmp_path / f"{TEMPORARY}step.{os.getpid()}.{threading.get_ident()}"
     left.mkdir()
     (left / "stale").write_text("x")
     with atomic_directory(tmp_path / "step"):
         pass
     assert _names(tmp_path / "step") == []
+    assert _names(tmp_path) == ["step"]
 
 
 def test_sweep_removes_partials_only_and_says_which(tmp_path: Path) -> None:

@@ -1,24 +1,26 @@
 """The one place that removes secrets from what is written (reliability P8, F24).
 
-Three kinds are known: shapes (hub tokens, cloud keys, user and password in an address), names ("hf_token: …"), and the
-very values of this process's secret-named environment variables, whatever their shape.
+Three kinds are known: shapes (hub tokens, cloud keys, private keys, user and password in an address), names
+("hf_token: …"), and the very values of this process's secret-named environment variables, whatever their shape: plain,
+escaped as in JSON and in addresses, and in base64. A secret that is cut in two, or encoded otherwise, is not known.
 
 What leaves a process passes here once: the terminal (`redact_terminal`), logs (`RedactingFormatter`), spools and
 through them MLflow (`Redactor`), files that are written whole (`durable.write_atomic`, by `held_by`), and the command
-lines of programs (`require_public`). Streams and logs are redacted. A file or a command line that would show a secret
-is refused: altered silently, a document would no longer say what it was written for.
+lines of programs (`require_public`). Streams, logs and cards are redacted. Any other file, or a command line, that
+would show a secret is refused: altered silently, a document would no longer say what it was written for.
 """
 
 from __future__ import annotations
 
 import base64
+import json
 import logging
 import os
 import re
 import sys
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, TextIO
-from urllib.parse import unquote
+from urllib.parse import quote, unquote
 
 from trackyard.errors import ConfigError
 
@@ -27,8 +29,10 @@ REDACTED = "[redacted]"
 SHORTEST = 8
 """Characters. A shorter environment value ("true", "1") is no secret, and replacing it would shred ordinary text."""
 
+# Also where an escape stands before it ("\nhf_…", "%3Dhf_…"), whose last letter would make one word of the two. The
+# first letters are looked at first, here and below: logs and tokenizers are long.
 _SHAPES = re.compile(
-    r"""\b(?:
+    r"""(?=[Aeghnpsx])(?:\b|(?<=\\[nrt])|(?<=\\u[0-9a-fA-F]{4})|(?<=%[0-9a-fA-F]{2}))(?:
         hf_[A-Za-z0-9]{16,}                         # Hugging Face hub
       | gh[pousr]_[A-Za-z0-9]{20,}                  # GitHub
       | github_pat_[A-Za-z0-9_]{20,}
@@ -42,18 +46,24 @@ _SHAPES = re.compile(
     )""",
     re.VERBOSE,
 )
-_USERINFO = re.compile(r"(?<=://)[^/\s@'\"]+@")
-_USER_PASSWORD = re.compile(r"://([^/\s@:]*):([^/\s@]+)@")
-_HEADER = re.compile(r"(?i)(authorization['\"]?\s*[:=]\s*['\"]?\w+\s+|\bbearer\s+(?=\S*\d))[^\s'\"]{8,}")
+_PRIVATE_KEY = re.compile(r"-----BEGIN (?:[A-Z0-9]+ )*PRIVATE KEY(?s:.{,16384}?-----END [A-Z0-9 ]+-----)?")
+# To the last @ before the path: a password may hold one.
+_USERINFO = re.compile(r"(?<=://)[^/?#\s'\"]+@")
+_USER_PASSWORD = re.compile(r"://([^/?#\s@:]*):([^/?#\s]+)@")
+_HEADER = re.compile(r"(?i)(?=[ab])(authorization['\"]?\s*[:=]\s*['\"]?\w+\s+|\bbearer\s+(?=\S*\d))[^\s'\"]{8,}")
 _QUERY = re.compile(r"(?i)([?&](?:token|sig|key|[\w-]*(?:signature|credential|security-token))=)[^&\s'\"]+")
 # A name is secret as a whole word: TOKEN is, TOKENIZERS_PARALLELISM and max_tokens are not.
 _SECRET_WORD = (
-    r"(?:secret|password|passwd|credentials?|signature|api_?key|access_?key|private_?key|secret_?key"
-    r"|(?:auth|access|hub|hf|api|bearer|session|security|refresh)_token)"
+    r"(?:secret|password|passwd|passphrase|credentials?|signature|api_?key|access_?key|account_?key|private_?key"
+    r"|secret_?key|(?:auth|access|hub|hf|api|bearer|session|security|refresh)_token)"
 )
-_ASSIGNED = re.compile(rf"(?i)((?:\b|[_-]){_SECRET_WORD.replace('_', '[_-]')}(?:[_-]id)?\s*[=:]\s*)[^\s&;,'\"]{{4,}}")
+_NAMED = rf"(?=[abchprs])(?<![^\W_]){_SECRET_WORD.replace('_', '[_-]')}(?:[_-]id)?"
+_ASSIGNED = re.compile(rf"(?i)({_NAMED}\s*[=:]\s*)(?!(?:none|null|true|false)\b)[^\s&;,'\"]{{4,}}")
+# As in JSON, in Python, and in JSON within JSON. A number under a quoted name is an entry of a vocabulary.
+_QUOTED = re.compile(rf"(?i)({_NAMED}(?:\\?['\"])?\s*[=:]\s*\\?['\"])[^'\"\\\n]{{4,}}")
 _SECRET_KEY = re.compile(rf"(?i)(?:^|[._-]){_SECRET_WORD}$|^token$")
-_SECRET_VARIABLE = re.compile(rf"(?i)(?:^|_)(?:{_SECRET_WORD}|token|key_id|pat)$")
+# PGPASSWORD and SSHPASS are named so by the programs that read them.
+_SECRET_VARIABLE = re.compile(rf"(?i)(?:(?:^|_)(?:{_SECRET_WORD}|token|key_id|pat|pass)|password|^sshpass)$")
 
 
 def is_secret_name(name: str) -> bool:
@@ -61,27 +71,43 @@ def is_secret_name(name: str) -> bool:
     return bool(_SECRET_KEY.search(name))
 
 
-def _secrets(environment: Mapping[str, str] | None) -> dict[str, str]:
-    """Values of the secret-named variables, and passwords of addresses in any variable, by the variable's name.
+def _secrets(environment: Mapping[str, str] | None) -> Iterator[tuple[str, str]]:
+    """(variable, secret): values of the secret-named variables, and passwords of addresses in any variable.
 
     environment: None for that of this process.
     """
-    environment = os.environ if environment is None else environment
-    found = {name: value for name, value in environment.items() if _SECRET_VARIABLE.search(name)}
-    for name, value in environment.items():
+    for name, value in (os.environ if environment is None else environment).items():
+        if _SECRET_VARIABLE.search(name):
+            yield from ((name, form) for form in _forms(value.strip()))
         for user, password in _USER_PASSWORD.findall(value):
-            found.setdefault(name, password)
-            found.setdefault(f"{name}, decoded", unquote(password))
+            yield from ((name, form) for form in (*_forms(password), *_forms(unquote(password))))
             # As it stands in the header of a request, which some servers repeat.
-            header = f"{unquote(user)}:{unquote(password)}".encode()
-            found.setdefault(f"{name}, as a header", base64.b64encode(header).decode())
-    return {name: value for name, value in found.items() if len(value) >= SHORTEST}
+            header = f"{unquote(user)}:{unquote(password)}".encode(errors="surrogateescape")
+            yield name, base64.b64encode(header).decode()
+
+
+def _forms(secret: str) -> set[str]:
+    """What a secret looks like in a text, in JSON, in an address, and in base64; nothing for one that is too short."""
+    if len(secret) < SHORTEST:
+        return set()
+    data = secret.encode(errors="surrogateescape")
+    # In base64 the characters depend on how many bytes stand before; those that others have a part in are left out.
+    coded = {
+        base64.b64encode(b"0" * before + data).decode()[(0, 2, 3)[before] : (before + len(data)) * 4 // 3]
+        for before in range(3)
+    }
+    return {
+        secret,
+        json.dumps(secret)[1:-1],
+        json.dumps(secret, ensure_ascii=False)[1:-1],
+        quote(data, safe=""),
+    } | coded
 
 
 def held_by(data: bytes, environment: Mapping[str, str] | None = None) -> str | None:
-    """The name of a secret-named environment variable whose value stands in `data`; None if there is none."""
-    for name, value in _secrets(environment).items():
-        if value.encode() in data:
+    """The name of an environment variable whose secret stands in `data`; None if there is none."""
+    for name, secret in _secrets(environment):
+        if secret.encode(errors="surrogateescape") in data:
             return name
     return None
 
@@ -103,17 +129,23 @@ class Redactor:
 
     def __init__(self, environment: Mapping[str, str] | None = None) -> None:
         # The longest first: one secret may contain another.
-        self._values = tuple(sorted(set(_secrets(environment).values()), key=len, reverse=True))
+        self._values = tuple(sorted({secret for _, secret in _secrets(environment)}, key=len, reverse=True))
 
     def text(self, text: str) -> str:
         """`text` without secrets."""
         for value in self._values:
             text = text.replace(value, REDACTED)
         text = _SHAPES.sub(REDACTED, text)
+        text = _PRIVATE_KEY.sub(REDACTED, text)
         text = _USERINFO.sub(f"{REDACTED}@", text)
         text = _HEADER.sub(rf"\1{REDACTED}", text)
         text = _QUERY.sub(rf"\1{REDACTED}", text)
+        text = _QUOTED.sub(rf"\1{REDACTED}", text)
         return _ASSIGNED.sub(rf"\1{REDACTED}", text)
+
+    def holds(self, data: bytes) -> bool:
+        """Whether the value of a secret-named variable stands in `data`, which need not be text."""
+        return any(value.encode(errors="surrogateescape") in data for value in self._values)
 
     def value(self, value: Any) -> Any:
         """A JSON value without secrets: every text in it, keys too, and texts under secret-named keys as a whole."""

@@ -9,19 +9,29 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from typing import Any
 
 LARGE = (".safetensors", ".bin")
+EMPTY = "a" * 40
 COMMIT = "b" * 40
+REPO = "someone/export"
+SECRET = "hf_" + "PushMe" * 6
+"""The token that a push shows."""
 
 
 class Hub:
-    """private: None while there is no repository. large: by sha256. puts: uploads that came in whole, by sha256, and
-    begun: how many were begun. seen: (method, path, Authorization) of every request."""
+    """private: None while there is no repository. held: its files. large: by sha256. puts: uploads that came in whole,
+    by sha256, and begun: how many were begun. seen: (method, path, Authorization) of every request."""
 
     def __init__(self, repo: str) -> None:
         hub = self
         self.repo = repo
+        self.called = repo
+        """What it names itself; another name if it was renamed."""
+        self.held: dict[str, bytes] = {".gitattributes": b"*.safetensors filter=lfs\n"}
+        self.ignores = ""
+        """End of the names that it leaves out of a commit, without a word."""
         self.private: bool | None = None
         self.refuses = 0
         self.large: dict[str, bytes] = {}
@@ -32,9 +42,14 @@ class Hub:
         self.verify: str | None = None
         """Address that uploads are to be confirmed at."""
         self.redirect: str | None = None
-        """Address that questions about the repository are sent on to."""
+        """Address that questions are sent on to, those whose path holds `redirects`."""
+        self.redirects = ""
+        self.garbles = False
+        """Whether it answers with a page for people."""
         self.hold_after = 10**9
         """Uploads after so many are read slowly, until `release` is set: time to kill the one who sends them."""
+        self.holds_commits = False
+        """Commits are made at once, and answered when `release` is set."""
         self.holding, self.release = threading.Event(), threading.Event()
 
         class Handler(BaseHTTPRequestHandler):
@@ -48,7 +63,7 @@ class Hub:
 
             def do_GET(self) -> None:
                 self._note()
-                if hub.redirect is not None:
+                if hub.redirect is not None and hub.redirects in self.path:
                     self.send_response(307)
                     self.send_header("Location", hub.redirect + self.path)
                     self.send_header("Content-Length", "0")
@@ -84,7 +99,7 @@ class Hub:
                 self._told({})
 
             def _told(self, value: Any, status: int = 200) -> None:
-                data = json.dumps(value).encode()
+                data = b"<html>" if hub.garbles else json.dumps(value).encode()
                 self.send_response(status)
                 self.send_header("Content-Type", "application/json")
                 self.send_header("Content-Length", str(len(data)))
@@ -99,8 +114,13 @@ class Hub:
         """What was shown with requests to change something, but for the objects themselves."""
         return {token for method, _, token in self.seen if method == "POST"}
 
+    @property
+    def head(self) -> str:
+        return COMMIT if self.commits else EMPTY
+
     def info(self) -> dict[str, Any]:
-        return {"id": self.repo, "private": self.private, "sha": "a" * 40, "siblings": []}
+        files = [_described(name, data) for name, data in self.held.items()]
+        return {"id": self.called, "private": self.private, "sha": self.head, "siblings": files}
 
     def post(self, path: str, body: bytes) -> tuple[int, Any]:
         if self.refuses:
@@ -121,7 +141,10 @@ class Hub:
         if path.endswith("/objects/batch"):
             return 200, {"transfer": "basic", "objects": [self._object(one) for one in json.loads(body)["objects"]]}
         if "/commit/" in path:
-            return 200, self._commit([json.loads(line) for line in body.splitlines()])
+            lines = [json.loads(line) for line in body.splitlines()]
+            if lines[0]["value"].get("parentCommit", self.head) != self.head:
+                return 412, {"error": "somebody else has made a commit"}
+            return 200, self._commit(lines)
         return 404, {"error": path}
 
     def _object(self, asked: dict[str, Any]) -> dict[str, Any]:
@@ -141,11 +164,29 @@ class Hub:
             elif line["key"] == "lfsFile":
                 found[value["path"]] = self.large[value["oid"]]
         self.commits.append(found)
+        self.held |= {name: data for name, data in found.items() if not self.ignores or not name.endswith(self.ignores)}
+        if self.holds_commits:
+            self.holding.set()
+            self.release.wait(60)
         return {"success": True, "commitOid": COMMIT, "commitUrl": f"{self.url}/{self.repo}/commit/{COMMIT}"}
 
 
+def _described(name: str, data: bytes) -> dict[str, Any]:
+    """A file as the hub lists it: large ones by the digest of their bytes, others by that of git."""
+    git = hashlib.sha1(b"blob %d\0" % len(data) + data, usedforsecurity=False).hexdigest()
+    found = {"rfilename": name, "size": len(data), "blobId": git}
+    if not name.endswith(LARGE):
+        return found
+    return found | {"lfs": {"sha256": hashlib.sha256(data).hexdigest(), "size": len(data), "pointerSize": 134}}
+
+
+def files(folder: Path) -> dict[str, bytes]:
+    """Every file of a folder, by name."""
+    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
 @contextmanager
-def serving(repo: str) -> Iterator[Hub]:
+def serving(repo: str = REPO) -> Iterator[Hub]:
     """A hub that answers until the block ends."""
     hub = Hub(repo)
     thread = threading.Thread(target=hub.server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)

@@ -84,6 +84,7 @@ def test_every_fact_is_stated() -> None:
         "| validation loss | 0.1235 | none | 576 rows | 2.5 | none |",
         "| validation counting | 0.75 | 0.6 to 0.8 | 96 questions | 0.125 | 0.25 |",
         "Intervals: some way.",
+        "Measured numbers are rounded to four digits; `model-index`, above, has every value in full.",
         "| pixmo-cap | 60.00% | odc-by | repo owner/pixmo | `aaaaaaaaaaaa` |",
         "| tulu | 0.12% | not stated | made | `bbbbbbbbbbbb` |",
         f"| start | `owner/base` | {'c' * 40} | apache-2.0 |",

@@ -60,7 +60,11 @@ LEAKS = {
     "someone.private@example.org": "an e-mail address",
     "kept at /home/someone/models/a": "a path of a home folder",  # secret-scan: allow
     '"cache": "/Users/someone/models"': "a path of a home folder",  # secret-scan: allow
+    "text in JSON: \\n/home/someone/x": "a path of a home folder",  # secret-scan: allow
+    "file:///home/someone": "a path of a home folder",  # secret-scan: allow
     '"from": "/scratch/group7/data/x"': "an absolute path of this machine",
+    '"_name_or_path": "/scratch/elsewhere/llama"': "an absolute path",
+    '{\\"dir\\": \\"/scratch/elsewhere\\"}': "an absolute path",
 }
 
 
@@ -81,7 +85,27 @@ def test_every_file_is_searched_and_what_is_found_is_not_repeated(
     assert leak not in str(caught.value)
 
 
-@pytest.mark.parametrize("repo", ["export", "a/b/c", "../x", "a b/c", "/x", "https://hub/a/b"])
+def test_a_secret_of_several_lines_and_letters_is_found(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What no search of printable lines would see."""
+    monkeypatch.setenv("OUR_SECRET", "first\nsecond\nthird")
+    monkeypatch.setenv("OTHER_SECRET", "größer als drei")
+    for secret in ("first\nsecond\nthird", "größer als drei"):
+        (folder / "model.safetensors").write_bytes(FILES["model.safetensors"] + secret.encode() + b"\0")
+        with pytest.raises(DataError, match=r"model\.safetensors holds a secret"):
+            plan_push(folder, REPO, endpoint=HUB)
+
+
+@pytest.mark.parametrize("leak", [SECRET, "someone.private@example.org"])
+def test_names_are_searched_too(folder: Path, leak: str) -> None:
+    (folder / leak).write_text("x")
+    with pytest.raises(DataError, match=r"the name of file \d of 4 holds") as caught:
+        plan_push(folder, REPO, endpoint=HUB)
+    assert leak not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "repo", ["export", "a/b/c", "../x", "a b/c", "/x", "https://hub/a/b", "a/b.git", "a/b--c", "a/b."]
+)
 def test_what_is_no_repository(folder: Path, repo: str) -> None:
     with pytest.raises(ConfigError, match="is no repository"):
         plan_push(folder, repo, endpoint=HUB)
@@ -113,6 +137,8 @@ def test_the_address_of_the_hub(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HF_ENDPOINT", "http://127.0.0.1:8000/hub/")
     assert hub_endpoint(None) == "http://127.0.0.1:8000/hub"
     assert hub_endpoint("https://hub.example.org") == "https://hub.example.org"
+    assert hub_endpoint("http://[::1]:8000/") == "http://[::1]:8000"
+    assert hub_endpoint("https://[2001:db8::1]/hub") == "https://[2001:db8::1]/hub"
 
 
 @pytest.mark.parametrize(
@@ -127,6 +153,20 @@ def test_an_address_that_is_refused_is_not_repeated(address: str) -> None:
     with pytest.raises(ConfigError) as caught:
         hub_endpoint(address)
     assert address not in str(caught.value)
+
+
+@pytest.mark.parametrize("proxy", ["http_proxy", "HTTP_PROXY", "all_proxy"])
+def test_a_token_is_not_shown_to_a_proxy(proxy: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Loopback needs no network, but where a proxy is asked for it, the token leaves the machine."""
+    for name in ("http_proxy", "https_proxy", "all_proxy", "no_proxy"):
+        monkeypatch.delenv(name, raising=False)
+        monkeypatch.delenv(name.upper(), raising=False)
+    monkeypatch.setenv(proxy, "http://proxy.example.org:3128")
+    assert hub_endpoint("https://hub.example.org") == "https://hub.example.org"  # a tunnel that it cannot look into
+    with pytest.raises(ConfigError, match=r"NO_PROXY does not name 127\.0\.0\.1"):
+        hub_endpoint("http://127.0.0.1:8000")
+    monkeypatch.setenv("NO_PROXY", "example.org,127.0.0.1")
+    assert hub_endpoint("http://127.0.0.1:8000") == "http://127.0.0.1:8000"
 
 
 def test_a_token_is_not_sent_in_the_clear() -> None:

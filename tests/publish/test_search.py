@@ -50,11 +50,37 @@ def test_paths_of_this_machine(tmp_path: Path) -> None:
     }  # fmt: skip
 
 
-@pytest.mark.parametrize("text", ['{"path": "%s/x.json"}', "see %s", "(%s)", "file://%s/a", "a=%s:b"])
+def test_whatever_the_environment_holds(tmp_path: Path) -> None:
+    """Values that are too long for a path, and folders under two names."""
+    (tmp_path / "real").mkdir()
+    (tmp_path / "link").symlink_to(tmp_path / "real")
+    variables = {"LONG": "/" + "x" * 5000, "LINK": str(tmp_path / "link")}
+    found = machine_paths(tmp_path / "repository", variables)
+    assert {str(tmp_path / "link"), str(tmp_path / "real")} <= set(found)
+
+
+def test_a_long_line_is_searched_in_one_go() -> None:
+    """Of letters and dots, each of which might begin an address of any length: that would take hours."""
+    assert secret_in(b"a." * 500_000, Redactor({})) is None
+
+
+@pytest.mark.parametrize(
+    "text", ['{"path": "%s/x.json"}', "see %s", "(%s)", "file://%s/a", "a=%s:b", '{"text": "in\\n%s"}']
+)
 @pytest.mark.parametrize("path", ["/srv/trees", "/srv/Daten/grün"])
 def test_a_path_is_found_in_every_form(text: str, path: str) -> None:
     for written in (path, json.dumps(path)[1:-1]):
         assert secret_in((text % written).encode(), Redactor({}), (path,)) == "an absolute path of this machine"
+
+
+@pytest.mark.parametrize(
+    "text",
+    ['{"python": "/usr/bin/python3"}', '{"route": "/models"}', "https://example.org/home/page", "${PREFIX}/home/user",
+     '{"/js/jquery": 4711, "/Users": 4}', '["/a/b", "/c/d"]', '{"path": "../data/rows"}'],
+)  # fmt: skip
+def test_what_tells_nothing_of_a_machine(text: str) -> None:
+    """System folders, addresses, and tokens of a vocabulary."""
+    assert secret_in(text.encode(), Redactor({})) is None
 
 
 @pytest.mark.parametrize("text", ["/srv/trees2", "/srv/trees-old/x", "see /other/srv/trees"])

@@ -2,30 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from tests.publish.hub_server import COMMIT, Hub, serving
+from tests.publish.hub_server import COMMIT, REPO, SECRET, Hub, files, serving
 from trackyard.errors import ConfigError, DataError, EnvironmentLacking, TrackyardError
 from trackyard.publish import upload as uploading
 from trackyard.publish.push import PushPlan, plan_push
 from trackyard.publish.upload import TOKEN, upload
-
-REPO = "someone/export"
-SECRET = "hf_" + "PushMe" * 6
-
-
-@pytest.fixture
-def hub(monkeypatch: pytest.MonkeyPatch) -> Iterator[Hub]:
-    monkeypatch.setenv(TOKEN, SECRET)
-    # hf-xet, which would be used beside the hub, has a service of its own.
-    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_DISABLE_XET", True)
-    with serving(REPO) as hub:
-        yield hub
 
 
 @pytest.fixture
@@ -46,10 +33,6 @@ def planned(folder: Path, hub: Hub, *, public: bool = False) -> PushPlan:
     return plan_push(folder, REPO, endpoint=hub.url, public=public)
 
 
-def files(folder: Path) -> dict[str, bytes]:
-    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
-
-
 @pytest.mark.parametrize("in_memory", [10**7, 0])
 def test_the_files_arrive_as_one_commit_of_a_private_repository(
     hub: Hub, folder: Path, in_memory: int, monkeypatch: pytest.MonkeyPatch
@@ -63,8 +46,8 @@ def test_the_files_arrive_as_one_commit_of_a_private_repository(
     assert hub.tokens == {f"Bearer {SECRET}"}
     assert [line.split()[-1] for line in said][:2] == ["model.safetensors", "vae/weights.safetensors"]
     upload(plan, said.append)
-    assert len(hub.commits) == 2  # a repository that is there already is no obstacle
-    assert set(hub.puts.values()) == {1}  # and what it holds is not sent again
+    assert len(hub.commits) == 1  # what is there already is not committed again
+    assert set(hub.puts.values()) == {1}  # and not sent again
 
 
 def test_nothing_is_visible_before_the_commit(hub: Hub, folder: Path) -> None:
@@ -82,7 +65,7 @@ def test_who_may_read_it_is_decided_beforehand(hub: Hub, folder: Path) -> None:
         upload(planned(folder, hub), lambda line: None)
     assert hub.commits == []
     upload(planned(folder, hub, public=True), lambda line: None)
-    hub.private = True
+    hub.private = True  # by its owner, in the meantime
     with pytest.raises(ConfigError, match="is private, this push is to a public"):
         upload(planned(folder, hub, public=True), lambda line: None)
     assert len(hub.commits) == 1
@@ -122,15 +105,78 @@ def test_a_file_that_changed_after_its_search_is_not_sent(
     assert hub.seen == []
 
 
+OTHERS = {
+    "README.md": b"# Of somebody else\n",
+    "model.safetensors": b"other weights",
+    "model-00002-of-00002.safetensors": b"a shard that would be loaded with ours",
+    ".gitignore": b"*.safetensors\n",
+}
+
+
+@pytest.mark.parametrize("name", OTHERS)
+def test_nothing_of_somebody_else_is_written_over_or_mixed_with(hub: Hub, folder: Path, name: str) -> None:
+    hub.private = True
+    hub.held[name] = OTHERS[name]
+    with pytest.raises(ConfigError, match="holds 1 other files") as caught:
+        upload(planned(folder, hub), lambda line: None)
+    assert name in caught.value.what
+    assert caught.value.fix.endswith(f"HF_ENDPOINT={hub.url} hf repos delete-files {REPO} '*'")
+    assert (hub.commits, hub.puts) == ([], {})
+
+
+def test_files_that_are_there_already_are_no_obstacle(hub: Hub, folder: Path) -> None:
+    """Of a large one and of an ordinary one the hub knows different digests."""
+    hub.private = True
+    hub.held |= {name: data for name, data in files(folder).items() if name.startswith("vae/")}
+    assert upload(planned(folder, hub), lambda line: None) == COMMIT
+    assert hub.held.items() >= files(folder).items()
+
+
+def test_a_commit_of_somebody_else_in_the_meantime_stops_the_push(hub: Hub, folder: Path) -> None:
+    def meanwhile(_line: str) -> None:
+        if not hub.commits:
+            hub.commits.append({})
+
+    with pytest.raises(TrackyardError, match="HTTP 412"):
+        upload(planned(folder, hub), meanwhile)
+    assert hub.commits == [{}]
+
+
+def test_a_hub_that_leaves_files_out_is_found_out(hub: Hub, folder: Path) -> None:
+    hub.ignores = "model.safetensors"
+    with pytest.raises(DataError, match=r"took the commit, and lacks 1 files of it: model\.safetensors"):
+        upload(planned(folder, hub), lambda line: None)
+
+
+def test_a_repository_that_was_renamed_is_another_one(hub: Hub, folder: Path) -> None:
+    hub.private, hub.called = True, "someone-else/export"
+    with pytest.raises(ConfigError, match=f"the hub calls {REPO} someone-else/export"):
+        upload(planned(folder, hub), lambda line: None)
+    assert hub.commits == []
+
+
+def test_an_answer_that_is_none_of_a_hub(hub: Hub, folder: Path) -> None:
+    """Such as the page of a proxy: the library raises what its own errors do not cover."""
+    hub.garbles = True
+    with pytest.raises(TrackyardError, match=r"the upload to someone/export failed \(JSONDecodeError\)"):
+        upload(planned(folder, hub), lambda line: None)
+
+
+def test_the_end_of_a_line_is_no_part_of_a_token(hub: Hub, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(TOKEN, f"{SECRET}\n")
+    upload(planned(folder, hub), lambda line: None)
+    assert hub.tokens == {f"Bearer {SECRET}"}
+
+
 def test_no_other_host_is_shown_the_token(hub: Hub, folder: Path) -> None:
     """Neither one that uploads are to be confirmed at, nor one that a question is sent on to."""
-    with serving(REPO) as other:
+    with serving() as other:
         hub.verify = other.url
         upload(planned(folder, hub), lambda line: None)
         confirmed = [token for _, path, token in other.seen if path == "/confirmed"]
         assert confirmed == ["", ""]
         other.seen.clear()
-        other.private, hub.redirect = True, other.url
+        other.private, other.commits, other.held, hub.redirect = True, hub.commits, hub.held, other.url
         upload(planned(folder, hub), lambda line: None)
         assert other.seen
         assert {token for _, _, token in other.seen} == {""}
@@ -138,11 +184,22 @@ def test_no_other_host_is_shown_the_token(hub: Hub, folder: Path) -> None:
         assert {token for _, _, token in hub.seen if token} == {f"Bearer {SECRET}"}
 
 
+def test_xet_shows_the_token_to_no_other_host(hub: Hub, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It asks by itself, past the guard; what is sent on to elsewhere goes there without the token."""
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_DISABLE_XET", False)
+    with serving() as other:
+        hub.redirect, hub.redirects = other.url, "xet-write-token"
+        with pytest.raises(TrackyardError, match="the upload to someone/export failed"):
+            upload(planned(folder, hub), lambda line: None)
+        assert {token for _, path, token in hub.seen if "xet-write-token" in path} == {f"Bearer {SECRET}"}
+        assert [token for _, path, token in other.seen if "xet-write-token" in path] == [""]
+
+
 def test_without_the_guard_another_host_is_shown_the_token(hub: Hub, folder: Path) -> None:
     """What the guard is for: the library by itself takes the token to the address that the hub names."""
     from huggingface_hub import CommitOperationAdd, HfApi
 
-    with serving(REPO) as other:
+    with serving() as other:
         hub.verify, hub.private = other.url, True
         data = (folder / "model.safetensors").read_bytes()
         operation = CommitOperationAdd(path_in_repo="model.safetensors", path_or_fileobj=data)

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 import yaml
 
-from tests.publish.hub_server import Hub, serving
+from tests.publish.hub_server import REPO, Hub, files, serving
 from tests.recipes.publishing.stranger import ask_stranger
 from tests.system.commands import run
 from tests.system.everything import Everything
@@ -52,10 +52,6 @@ def published(everything: Everything, tmp_path_factory: pytest.TempPathFactory) 
         told = run(["trackyard", "publish", "export", name, str(folder)], everything.clone).stdout
         assert f"files of {name}" in told
     return Published(root=everything.clone, folders=folders)
-
-
-def files(folder: Path) -> dict[str, bytes]:
-    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
 
 def leaves(value: Any) -> Iterator[Any]:
@@ -272,7 +268,7 @@ return [model.answer(path, question, 48) for path, question in arguments["asked"
 
 @pytest.fixture
 def hub() -> Iterator[Hub]:
-    with serving("someone/export") as hub:
+    with serving() as hub:
         yield hub
 
 
@@ -281,7 +277,7 @@ def test_a_real_folder_reaches_a_hub(published: Published, hub: Hub, name: str) 
     """Nothing in it is a secret or a path of this machine, and what arrives is what was exported."""
     given = {"HF_TOKEN": "hf_" + "System" * 6, "HF_HUB_DISABLE_XET": "1", "HF_HUB_OFFLINE": "0"}
     folder = published.folders[name]
-    push = ["trackyard", "publish", "push", str(folder), "--repo", "someone/export", "--endpoint", hub.url]
+    push = ["trackyard", "publish", "push", str(folder), "--repo", REPO, "--endpoint", hub.url]
     assert "nothing was sent" in run(push, published.root, more=given).stdout
     assert hub.seen == []
     run([*push, "--really"], published.root, more=given)

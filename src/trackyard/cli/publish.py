@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 from typing import Annotated, Literal
 
 import typer
 
 from trackyard.cli.root import repository_root
+from trackyard.errors import ConfigError
 
 app = typer.Typer(help="A finished model for others: folder, card, and the way to a hub.", no_args_is_help=True)
 
@@ -37,7 +39,8 @@ def export(
     root = repository_root()
     publication = publication_of(name, root, root / parameters, Choices(layout=layout, form=form, base=base))
     print(f"{out}: {write(publication, out)} files of {name}; its card is {out / 'README.md'}")
-    print(f"trackyard publish push {out} --repo owner/name   shows what would be uploaded, and sends nothing")
+    push_it = shlex.join(["trackyard", "publish", "push", str(out), "--repo", "owner/name"])
+    print(f"{push_it}   shows what would be uploaded, and sends nothing")
 
 
 @app.command()
@@ -51,6 +54,12 @@ def card(
     from trackyard.recipes.publishing.exporting import card_of
     from trackyard.recipes.publishing.names import Choices, publication_of
 
+    if out is not None and out.exists():
+        raise ConfigError(
+            what=f"{out} exists",
+            why="it may be another page than a card, and would be written over",
+            fix=f"name a file that is not there: trackyard publish card {name} --out FILE",
+        )
     root = repository_root()
     text = card_of(publication_of(name, root, root / parameters, Choices()))
     if out is None:

@@ -1,6 +1,6 @@
 """The model card: what the record says of a run, and nothing else. A track gives the facts, this page their form.
 
-Every number stands here as it was recorded; `model-index` has it with all its digits.
+Every number is one of the record, rounded to be read; `model-index` has the values with all their digits.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from trackyard.publish.measured import Measured
 
 CARD, LICENCES = "README.md", "LICENSES.md"
 NOT_STATED = "not stated"
+ROUNDED = "Measured numbers are rounded to four digits; `model-index`, above, has every value in full."
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -108,7 +109,7 @@ def cost_rows(
 
 
 def number(value: float) -> str:
-    """Four digits, as all numbers of a card."""
+    """Four digits, as all measured numbers of a card; counts as they are."""
     return f"{value:,}" if isinstance(value, int) else f"{value:.4g}"
 
 
@@ -151,6 +152,8 @@ def _results(facts: CardFacts) -> Iterator[str]:
     hows = dict.fromkeys(metric.how for metric in facts.metrics if metric.low is not None)
     if hows:
         yield f"Intervals: {'; '.join(hows)}."
+    if facts.metrics:
+        yield ROUNDED
 
 
 def _data(data: Sequence[TrainedOn]) -> Iterator[str]:

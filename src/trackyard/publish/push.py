@@ -10,11 +10,12 @@ from __future__ import annotations
 
 import hashlib
 import os
-import re
+import shlex
 from collections.abc import Collection
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
+from urllib.request import getproxies, proxy_bypass
 
 from blake3 import blake3
 
@@ -22,8 +23,6 @@ from trackyard.digest import digest_json
 from trackyard.errors import ConfigError, DataError
 from trackyard.publish.search import blocks_of, secret_in
 from trackyard.redact import Redactor
-
-__all__ = ["PlannedFile", "PushPlan", "hub_endpoint", "plan_push", "secret_in"]
 
 HUB = "https://huggingface.co"
 ENDPOINT = "HF_ENDPOINT"
@@ -33,7 +32,6 @@ LARGEST = 50 * 10**9
 """Bytes of one file that the hub takes (its page on storage limits)."""
 MOST = 10_000
 """Files of one folder that the hub takes (the same page)."""
-_REPO = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -75,6 +73,7 @@ def hub_endpoint(given: str | None) -> str:
         port = parts.port
     except ValueError:
         parts, port = urlsplit(""), None
+    host = f"[{parts.hostname}]" if ":" in (parts.hostname or "") else parts.hostname
     if parts.scheme not in ("http", "https") or not parts.hostname or parts.query or parts.fragment:
         raise ConfigError(
             what="the address of the hub is not of the form https://host, http://host:port or one with a path",
@@ -91,10 +90,20 @@ def hub_endpoint(given: str | None) -> str:
         raise ConfigError(
             what=f"the hub at {parts.hostname} is asked over http",
             why="the token would cross the network for everyone to read",
-            fix=f"--endpoint https://{parts.hostname}, or a tunnel: ssh -L 8080:{parts.hostname}:{port or 80} <host>",
+            fix=f"--endpoint https://{host}, or a tunnel: ssh -L 8080:{host}:{port or 80} <host>",
         )
-    host = parts.hostname if port is None else f"{parts.hostname}:{port}"
-    return f"{parts.scheme}://{host}{parts.path.rstrip('/')}"
+    if parts.scheme == "http" and _is_proxied(parts.hostname):
+        raise ConfigError(
+            what=f"HTTP_PROXY or ALL_PROXY is set, and NO_PROXY does not name {parts.hostname}",
+            why="the token would go to the proxy, for everyone between here and there to read",
+            fix=f'export NO_PROXY="$NO_PROXY,{parts.hostname}"; export no_proxy="$NO_PROXY"',
+        )
+    return f"{parts.scheme}://{host}{'' if port is None else f':{port}'}{parts.path.rstrip('/')}"
+
+
+def _is_proxied(host: str) -> bool:
+    """Whether the environment sends requests over http to this host by way of a proxy."""
+    return not getproxies().keys().isdisjoint(("http", "all")) and not proxy_bypass(host)
 
 
 def plan_push(
@@ -103,26 +112,50 @@ def plan_push(
     """Read, hash and search every file of a folder; nothing is sent. machine: from `search.machine_paths`.
 
     ConfigError for what is no repository's name, DataError for a folder without files, a link in it, a file that the
-    hub would not take, or one that holds a secret, an address of a person, or a path of this machine; what was found is
-    never repeated.
+    hub would not take, or one that holds a secret, an address of a person, or an absolute path, in its name or in its
+    bytes; what was found is never repeated.
     """
-    if not _REPO.fullmatch(repo):
-        raise ConfigError(
-            what=f"{repo!r} is no repository",
-            why="a repository of the hub is owner/name",
-            fix="trackyard publish push FOLDER --repo owner/name",
-        )
+    _require_repository(repo, folder)
     names = _names(folder)
     if not names:
         raise DataError(
             what=f"{folder} holds no file",
             why="a push of nothing would leave an empty repository",
-            fix=f"trackyard publish export TRACK/NAME {folder}",
+            fix=f"remove the empty folder, then: trackyard publish export TRACK/NAME {shlex.quote(str(folder))}",
         )
     _refuse_crowds(names)
     redactor = Redactor()
+    for number, name in enumerate(names, start=1):
+        found = secret_in(name.encode(errors="replace"), redactor, machine)
+        _refuse(found, f"the name of file {number} of {len(names)}", "give the file another name, and export again")
     files = tuple(_planned(folder, name, redactor, machine) for name in names)
     return PushPlan(folder=folder, repo=repo, endpoint=endpoint, public=public, files=files)
+
+
+def _require_repository(repo: str, folder: Path) -> None:
+    from huggingface_hub.errors import HFValidationError
+    from huggingface_hub.utils import validate_repo_id  # type: ignore[attr-defined]
+
+    try:
+        validate_repo_id(repo)
+        named = repo.count("/") == 1
+    except HFValidationError:
+        named = False
+    if not named:
+        raise ConfigError(
+            what=f"{repo!r} is no repository",
+            why="a repository of the hub is owner/name, of letters, digits, '-', '_' and '.'",
+            fix=f"trackyard publish push {shlex.quote(str(folder))} --repo owner/name",
+        )
+
+
+def _refuse(found: str | None, where: str, fix: str) -> None:
+    if found is not None:
+        raise DataError(
+            what=f"{where} holds {found}",
+            why="what was uploaded once is read by others, and stays in the history of the repository",
+            fix=fix,
+        )
 
 
 def _names(folder: Path) -> list[str]:
@@ -165,17 +198,14 @@ def _planned(folder: Path, name: str, redactor: Redactor, machine: Collection[st
             own = memoryview(block)[before:]
             one.update(own)
             other.update(own)
-            found = secret_in(block, redactor, machine)
-            if found is not None:
-                raise DataError(
-                    what=f"{name} holds {found}",
-                    why="what was uploaded once is read by others, and stays in the history of the repository",
-                    fix=f"remove it from what {name} is made of, and make it again; if it is a token, revoke it",
-                )
+            _refuse(
+                secret_in(block, redactor, machine), name,
+                f"remove it from what {name} is made of, and make it again; if it is a token, revoke it",
+            )  # fmt: skip
     except OSError as error:
         raise DataError(
             what=f"{name} cannot be read: {error.strerror}",
             why="an export is published whole or not at all",
-            fix=f"trackyard publish export TRACK/NAME OUT, in place of {folder}",
+            fix=f"trackyard publish export TRACK/NAME OUT, and push OUT in place of {folder}",
         ) from error
     return PlannedFile(name=name, bytes=size, blake3=one.hexdigest(), sha256=other.hexdigest())

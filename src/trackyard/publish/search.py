@@ -18,8 +18,13 @@ BLOCK = 32 << 20
 OVERLAP = 64 << 10
 """Bytes that two blocks share: longer than anything that is searched for."""
 _PRINTABLE = re.compile(rb"[\x20-\x7e]{%d,}" % SHORTEST)
-_EMAIL = re.compile(r"\b[\w.+-]{2,}@[A-Za-z0-9-]{2,}(?:\.[A-Za-z0-9-]{2,})+\b")
-_HOME = re.compile(r"(?:^|[\s\"'=:(`])(/(?:home|Users)/[^/\s\"']+|/root)/")
+# Patterns begin with a letter of their own and look back from there: gigabytes of weights are gone through.
+_EMAIL = re.compile(r"@(?<=[\w.+-]{2}@)[A-Za-z0-9-]{2,63}(?:\.[A-Za-z0-9-]{2,63})+\b")
+_SLASH = r"/(?:(?<![\w.~$}*-]/)|(?<=\\[nrt]/))"
+"""The first of a path: not within another one, but also behind the line end of a text in JSON."""
+_HOME = re.compile(rf"{_SLASH}(?:(?:home|Users)/\w[\w.-]|root/[\w.])")
+_STATED = re.compile(r"\"\s*:\s*\\?\"(/[\w.@+-]+/[^\"\s]+)")
+"""A value in JSON that is an absolute path, such as the folder that a model was loaded from."""
 _SYSTEM = ("/usr", "/etc", "/bin", "/lib", "/proc", "/dev", "/sys")
 """Folders of every machine: naming them says nothing of this one."""
 
@@ -27,17 +32,20 @@ _SYSTEM = ("/usr", "/etc", "/bin", "/lib", "/proc", "/dev", "/sys")
 def secret_in(data: bytes, redactor: Redactor, machine: Collection[str] = ()) -> str | None:
     """What must not be published, in words without its value; None if nothing of the kind is there.
 
-    All printable text of at least SHORTEST characters is searched, in binary files too. machine: absolute paths of this
-    machine, from `machine_paths`; they are searched for in all bytes.
+    All printable text of at least SHORTEST characters is searched, in binary files too. Values of secret-named
+    variables are searched for in all bytes, and so are `machine`: absolute paths of this machine, from `machine_paths`.
     """
     text = "\n".join(run.decode("ascii") for run in _PRINTABLE.findall(data))
-    if redactor.text(text) != text:
+    if redactor.holds(data) or redactor.text(text) != text:
         return "a secret"
     if _EMAIL.search(text):
         return "an e-mail address"
     if _HOME.search(text):
         return "a path of a home folder"
-    return "an absolute path of this machine" if machine and _any_of(machine).search(data) else None
+    if machine and _any_of(machine).search(data):
+        return "an absolute path of this machine"
+    stated = (Path(match[1]) for match in _STATED.finditer(text))
+    return "an absolute path" if any(map(_tells, stated)) else None
 
 
 def blocks_of(path: Path) -> Iterator[tuple[bytes, int]]:
@@ -57,8 +65,16 @@ def machine_paths(root: Path, environment: Mapping[str, str] | None = None) -> t
     found = {root.absolute(), root.resolve()}
     found |= {path.resolve() for name in ("data", "artifacts", "runs") if (path := root / name).is_symlink()}
     for value in environment.values():
-        found |= {path for part in value.split(os.pathsep) if (path := Path(part)).is_absolute() and path.is_dir()}
+        named = [path for part in value.split(os.pathsep) if (path := Path(part)).is_absolute() and _is_folder(path)]
+        found |= {*named, *(path.resolve() for path in named)}
     return tuple(sorted({os.path.normpath(path) for path in found if _tells(path)}))
+
+
+def _is_folder(path: Path) -> bool:
+    try:
+        return path.is_dir()
+    except OSError:
+        return False  # a value that is too long for a path, or a place that this user may not look at
 
 
 def _tells(path: Path) -> bool:
@@ -67,5 +83,5 @@ def _tells(path: Path) -> bool:
 
 def _any_of(machine: Collection[str]) -> re.Pattern[bytes]:
     """These paths, as UTF-8 and as JSON writes them, whole components only."""
-    forms = {form.encode() for path in machine for form in (path, json.dumps(path)[1:-1])}
-    return re.compile(rb"(?<![\w.])(?:" + b"|".join(map(re.escape, sorted(forms))) + rb")(?![\w-])")
+    forms = {form[1:] for path in machine for form in (os.fsencode(path), json.dumps(path)[1:-1].encode())}
+    return re.compile(_SLASH.encode() + rb"(?:" + b"|".join(map(re.escape, sorted(forms))) + rb")(?![\w-])")

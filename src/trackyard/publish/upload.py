@@ -1,7 +1,8 @@
 """The files of a plan to the hub, one by one, and then one commit that makes all of them visible.
 
-What the hub has received it keeps, and says so when it is asked again: a push that was killed goes on where it was.
-The token comes from the environment alone, is written nowhere, and goes to the named hub and to no other host.
+What the hub has received it keeps, and says so when it is asked again: a push that was killed goes on where it was,
+and one that was finished is not done twice. A repository with other files is refused (`publish.held`). The token comes
+from the environment alone, is written nowhere, and goes to the named hub and to no other host.
 Source: theworld spec section 11, reliability F24.
 """
 
@@ -15,23 +16,26 @@ from pathlib import Path
 from typing import Any
 
 from trackyard.errors import ConfigError, DataError, EnvironmentLacking, TrackyardError
+from trackyard.publish.held import files_of, lacking, require_arrived, require_room
 from trackyard.publish.push import PlannedFile, PushPlan
 
 TOKEN = "HF_TOKEN"
 IN_MEMORY = 10 * 10**6
 """Bytes up to which a file is sent from memory: the hub takes such a file inside of the commit."""
 
+MESSAGE = "Export of a finished run"
+
 Say = Callable[[str], None]
 
 
 def upload(plan: PushPlan, say: Say) -> str:
-    """Upload the files of a plan as one commit, and return its id.
+    """Upload the files of a plan as one commit, and return its id; that of the last one where they are there already.
 
-    The repository is made if it is not there. EnvironmentLacking without a token, ConfigError if the repository is
-    public and the plan is not, or the other way round, DataError if a file is not what was planned, TrackyardError for
-    what the hub refuses.
+    The repository is made if it is not there. EnvironmentLacking without a token; ConfigError if the repository holds
+    anything else, has another name by now, or is public where the plan is not, or the other way round; DataError if a
+    file is not what was planned, here or when it has arrived; TrackyardError for what the hub refuses.
     """
-    token = os.environ.get(TOKEN)
+    token = os.environ.get(TOKEN, "").strip()
     if not token:
         raise EnvironmentLacking(
             what=f"{TOKEN} is not set",
@@ -49,18 +53,27 @@ def upload(plan: PushPlan, say: Say) -> str:
         with _only_to(plan.endpoint):
             hub = HfApi(endpoint=plan.endpoint, token=token)
             hub.create_repo(plan.repo, private=not plan.public, exist_ok=True)
-            _require_kind(plan, hub.repo_info(plan.repo).private)
+            before = hub.repo_info(plan.repo, files_metadata=True)
+            _require_target(plan, before.id, before.private)
+            held = files_of(before)
+            require_room(plan, held)
+            if not lacking(plan, held):
+                return str(before.sha)
             # The largest first: where a push is cut off, it is cut off there.
             for file in sorted(plan.files, key=lambda file: -file.bytes):
                 hub.preupload_lfs_files(plan.repo, [operations[file.name]])
                 say(f"  {file.bytes:>15,}  {file.name}")
-            commit = hub.create_commit(plan.repo, list(operations.values()), commit_message="Export of a finished run")
-    except HUB_FAILURES as error:
+            # Refused by the hub where somebody else has made a commit since it was looked at.
+            commit = hub.create_commit(
+                plan.repo, list(operations.values()), commit_message=MESSAGE, parent_commit=before.sha
+            )
+            require_arrived(plan, files_of(hub.repo_info(plan.repo, revision=commit.oid, files_metadata=True)))
+    except (*HUB_FAILURES, ValueError) as error:  # ValueError: an answer that the library cannot read
         # Words of the server and of the library may repeat the token, so they are not passed on.
         status = f"HTTP {error.response.status_code}" if isinstance(error, HfHubHTTPError) else type(error).__name__
         raise TrackyardError(
             what=f"the upload to {plan.repo} failed ({status})",
-            why="nothing of it is to be seen there: a commit is whole or absent; what was received is kept",
+            why="a commit is whole or absent, and so is what can be seen there; what was received is kept",
             fix=f"see that the hub can be reached and that {TOKEN} may write to repositories of that owner, then run "
             "the same command again; at a hub without Xet storage: export HF_HUB_DISABLE_XET=1",
         ) from None
@@ -77,7 +90,7 @@ def _operation(folder: Path, file: PlannedFile) -> Any:
         operation = CommitOperationAdd(path_in_repo=file.name, path_or_fileobj=data)
         found = hashlib.sha256(data).hexdigest()
     else:
-        # Only a large file is read again when it is sent; the hub compares it with the digest that is stated here.
+        # Only a large file is read again when it is sent, under the digest that is stated here.
         operation = CommitOperationAdd(path_in_repo=file.name, path_or_fileobj=str(path))
         found = operation.upload_info.sha256.hex()
     if found != file.sha256:
@@ -89,7 +102,13 @@ def _operation(folder: Path, file: PlannedFile) -> Any:
     return operation
 
 
-def _require_kind(plan: PushPlan, private: bool | None) -> None:
+def _require_target(plan: PushPlan, name: str, private: bool | None) -> None:
+    if name != plan.repo:
+        raise ConfigError(
+            what=f"the hub calls {plan.repo} {name}",
+            why="the files would go to a repository that no dry run has shown",
+            fix=f"push with --repo {name}, beginning with a dry run",
+        )
     if bool(private) is plan.public:
         found, wanted = ("private", "public") if private else ("public", "private")
         raise ConfigError(
@@ -105,6 +124,7 @@ def _only_to(endpoint: str) -> Iterator[None]:
     """Requests of the library carry the token to the scheme, host and port of `endpoint`, and nowhere else.
 
     Its session follows redirects, and it sends the token to whatever address the hub names for the check of an upload.
+    hf-xet, which sends large files where the hub has Xet storage, is no part of that session, and keeps to this itself.
     """
     import httpx2
     from huggingface_hub.utils import disable_progress_bars  # type: ignore[attr-defined]

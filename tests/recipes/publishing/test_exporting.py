@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import replace
 from pathlib import Path
 
@@ -25,6 +24,7 @@ from trackyard.record.spool import Spool
 from trackyard.schema import write_document
 
 WEIGHTS, BASE = b"weights" * 100, b"base weights"
+BYTES = {"plan.json": "b" * 64, "manifest.json": "c" * 64}
 SPEC = RunSpec(
     track="molmo2", stage="stage1", parameters={}, plan="f" * 64, model={"id": "owner/base"},
     snapshots={"rows": "a" * 64}, parent=None, code=CodeIdentity(commit="c" * 40, dirty_digest=None), image=None,
@@ -42,11 +42,12 @@ def write(folder: Path, spec: RunSpec = SPEC) -> None:
         {
             "run_id": spec.run_id,
             "spec": spec.body,
-            "plan": None if spec.plan == NO_PLAN else {"fingerprint": spec.plan, "path": "../plan", "files": {}},
+            "plan": None if spec.plan == NO_PLAN else {"fingerprint": spec.plan, "path": "../plan", "files": BYTES},
             "snapshots": {
                 "rows": {
-                    "kind": "rows", "fingerprint": "a" * 64, "path": "../data/rows", "files": {}, "licence": "CC0-1.0",
-                    "source": {"repo": "owner/rows", "revision": "d" * 40}, "restore": "dvc checkout",
+                    "kind": "rows", "fingerprint": "a" * 64, "path": "../data/rows", "files": BYTES,
+                    "licence": "CC0-1.0", "source": {"repo": "owner/rows", "revision": "d" * 40},
+                    "restore": "dvc checkout",
                 }
             },
             "models": {
@@ -113,23 +114,28 @@ def test_bytes_that_the_lineage_does_not_know_are_not_published(made: Path, tmp_
     assert sorted(path.name for path in tmp_path.iterdir()) == ["root"]
 
 
-def test_weights_from_elsewhere_are_those_of_a_base_model(made: Path, tmp_path: Path) -> None:
+def test_files_from_elsewhere_are_those_of_a_base_model(made: Path, tmp_path: Path) -> None:
     base = tmp_path / "root" / "base"
     base.mkdir()
     (base / "model.safetensors").write_bytes(BASE)
-    (base / "tokenizer.json").write_text("{}")
     files = {f"base/{path.name}": path for path in base.iterdir()}
     export(publication(made, files=files), tmp_path / "out")
     assert (tmp_path / "out" / "base" / "model.safetensors").read_bytes() == BASE
     (base / "model.safetensors").write_bytes(BASE + b"!")
     with pytest.raises(DataError, match="says nothing of it"):
         export(publication(made, files=files), tmp_path / "again")
+    (base / "model.safetensors").write_bytes(BASE)
+    (base / "tokenizer.json").write_text("{}")
+    files["base/tokenizer.json"] = base / "tokenizer.json"
+    with pytest.raises(DataError, match=r"tokenizer\.json has blake3 .* says nothing of it"):
+        export(publication(made, files=files), tmp_path / "again")
 
 
 def test_nothing_is_written_over(made: Path, tmp_path: Path) -> None:
     (tmp_path / "out").mkdir()
-    with pytest.raises(ConfigError, match="exists"):
+    with pytest.raises(ConfigError, match="exists") as caught:
         export(publication(made), tmp_path / "out")
+    assert "rm " not in caught.value.fix  # what is there may be dear to somebody
 
 
 def test_an_export_without_lineage_is_not_published(made: Path) -> None:
@@ -137,6 +143,13 @@ def test_an_export_without_lineage_is_not_published(made: Path) -> None:
     with pytest.raises(DataError, match=r"holds no lineage\.json") as caught:
         publication(made)
     assert caught.value.fix == "dvc repro stage1"
+
+
+def test_results_of_another_run_are_not_those_of_the_export(made: Path) -> None:
+    recorded = Recorded.of(made, made.parents[1], again="-")
+    recorded.require_run(SPEC.run_id, again="-")
+    with pytest.raises(DataError, match=f"is of run {SPEC.run_id}, the results are of run ba0987654321"):
+        recorded.require_run("ba0987654321", again="-")
 
 
 def test_what_the_record_says(made: Path) -> None:
@@ -166,8 +179,12 @@ def test_the_cost_is_that_of_the_run(made: Path) -> None:
 
 
 def test_a_secret_reaches_no_text(made: Path, tmp_path: Path) -> None:
-    found = publication(made, facts=replace(FACTS, what="token hf_" + "AbCd" * 6), texts={"x.py": "hf_" + "AbCd" * 6})
-    export(found, tmp_path / "out")
-    for path in (tmp_path / "out").iterdir():
-        assert b"AbCdAbCd" not in path.read_bytes(), path
-    assert json.loads((tmp_path / "out" / CHECKSUMS).read_text())["files"]["x.py"]["bytes"] == len("[redacted]")
+    """A page says that a word was taken out; a file that is loaded or run is refused."""
+    secret = "hf_" + "AbCd" * 6
+    export(publication(made, facts=replace(FACTS, what=f"token {secret}")), tmp_path / "out")
+    assert "token [redacted]" in (tmp_path / "out" / "README.md").read_text()
+    assert [path.name for path in (tmp_path / "out").iterdir() if secret.encode() in path.read_bytes()] == []
+    with pytest.raises(DataError, match=r"x\.py would hold a secret") as caught:
+        export(publication(made, texts={"x.py": f"token = '{secret}'"}), tmp_path / "again")
+    assert secret not in str(caught.value)
+    assert not (tmp_path / "again").exists()

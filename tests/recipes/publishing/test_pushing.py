@@ -3,31 +3,20 @@
 from __future__ import annotations
 
 import os
+import shlex
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from tests.publish.hub_server import COMMIT, Hub, serving
+from tests.publish.hub_server import COMMIT, REPO, SECRET, Hub, files
 from trackyard.errors import ConfigError, DataError
 from trackyard.publish.checksums import CHECKSUMS, write_checksums
 from trackyard.publish.upload import TOKEN
 from trackyard.recipes.publishing.pushing import push_folder
-
-REPO = "someone/export"
-SECRET = "hf_" + "PushMe" * 6
-
-
-@pytest.fixture
-def hub(monkeypatch: pytest.MonkeyPatch) -> Iterator[Hub]:
-    monkeypatch.setenv(TOKEN, SECRET)
-    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_DISABLE_XET", True)
-    with serving(REPO) as hub:
-        yield hub
 
 
 @pytest.fixture
@@ -50,10 +39,6 @@ def folder(tmp_path: Path) -> Path:
     return made
 
 
-def files(folder: Path) -> dict[str, bytes]:
-    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
-
-
 def test_a_push_follows_its_dry_run(hub: Hub, folder: Path, root: Path) -> None:
     said: list[str] = []
     with pytest.raises(ConfigError, match="no dry run has shown these files") as caught:
@@ -64,11 +49,20 @@ def test_a_push_follows_its_dry_run(hub: Hub, folder: Path, root: Path) -> None:
     names = [line.split()[-1] for line in said if line.startswith("   ") and "trackyard" not in line]
     assert names == ["README.md", CHECKSUMS, "lineage.json", "model.safetensors", "vae/weights.safetensors"]
     assert any(f"would go to {hub.url}/{REPO}, private; nothing was sent" in line for line in said)
-    assert any("searched" in line and "absolute paths of this machine" in line for line in said)
+    assert any("searched" in line and "absolute paths" in line for line in said)
     push_folder(folder, REPO, root, said.append, endpoint=hub.url, really=True)
     assert hub.commits == [files(folder)]
     assert COMMIT in said[-1]
     assert SECRET not in "\n".join(said)
+
+
+def test_a_command_that_is_proposed_can_be_run(hub: Hub, folder: Path, root: Path) -> None:
+    """Also where the name of the folder holds a space."""
+    said: list[str] = []
+    folder = folder.rename(folder.with_name("two words"))
+    push_folder(folder, REPO, root, said.append, endpoint=hub.url)
+    command = shlex.split(said[-1].partition("--really")[0])
+    assert command == ["trackyard", "publish", "push", str(folder), "--repo", REPO, "--endpoint", hub.url]
 
 
 def test_other_bytes_another_hub_and_other_readers_need_another_dry_run(hub: Hub, folder: Path, root: Path) -> None:
@@ -120,47 +114,36 @@ def test_a_path_of_this_machine_is_not_published(hub: Hub, folder: Path, root: P
     assert str(root) not in str(caught.value)
 
 
-def command(folder: Path, hub: Hub, *more: str) -> list[str]:
-    return [
-        sys.executable,
-        "-m",
-        "trackyard",
-        "publish",
-        "push",
-        str(folder),
-        "--repo",
-        REPO,
-        "--endpoint",
-        hub.url,
-        *more,
-    ]
-
-
-def test_a_killed_push_goes_on_where_it_was(hub: Hub, folder: Path, root: Path) -> None:
-    """kill -9 while the second large file is on its way: nothing is to be seen, and the first is not sent again."""
+@pytest.mark.parametrize("at", ["the second file", "the commit"])
+def test_a_killed_push_goes_on_where_it_was(hub: Hub, folder: Path, root: Path, at: str) -> None:
+    """kill -9 while the second large file is on its way: nothing is to be seen, and the first is not sent again; and
+    after the commit, before its answer: it is not made a second time."""
     environment = os.environ | {TOKEN: SECRET, "HF_HUB_DISABLE_XET": "1"}
     environment.pop("HF_HUB_OFFLINE", None)
+    command = [sys.executable, "-m", "trackyard", "publish", "push", str(folder), "--repo", REPO, "--endpoint", hub.url]
 
     def run(*more: str) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
-            command(folder, hub, *more), cwd=root, env=environment, capture_output=True, text=True, check=False,
-            timeout=120,
-        )  # fmt: skip
+            [*command, *more], cwd=root, env=environment, capture_output=True, text=True, check=False, timeout=120
+        )
 
     shown = run()
     assert shown.returncode == 0, shown.stderr
     assert hub.seen == []
-    hub.hold_after = 1
+    if at == "the commit":
+        hub.holds_commits = True
+    else:
+        hub.hold_after = 1
     process = subprocess.Popen(
-        command(folder, hub, "--really"), cwd=root, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
+        [*command, "--really"], cwd=root, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
     )
     try:
-        assert hub.holding.wait(60), "the second file never came"
+        assert hub.holding.wait(60), f"{at} never came"
     finally:
         process.send_signal(signal.SIGKILL)
         told, _ = process.communicate(timeout=30)
     assert SECRET.encode() not in told
-    assert (len(hub.puts), hub.commits) == (1, [])
+    assert (len(hub.puts), len(hub.commits)) == ((2, 1) if at == "the commit" else (1, 0))
     hub.hold_after = 10**9
     hub.release.set()
     again = run("--really")

@@ -15,7 +15,7 @@ from trackyard.errors import ConfigError
 from trackyard.recipes.datacomp.parameters import DatacompParameters
 from trackyard.recipes.datacomp.report.card import card_facts
 from trackyard.recipes.datacomp.report.comparing import STAGE, SUMMARY
-from trackyard.recipes.datacomp.report.gathering import gather
+from trackyard.recipes.datacomp.report.gathering import TRAIN, gather
 from trackyard.recipes.datacomp.results import PIPELINE, read_result
 from trackyard.recipes.datacomp.study import TRACK, Study
 from trackyard.recipes.publishing.publication import Publication, printed, standalone
@@ -41,12 +41,15 @@ def publication(root: Path, parameters: DatacompParameters, label: str, base: Ba
     """base reference: the base models are named, with their revisions, and not copied. ConfigError for made ones."""
     study, cell = Study(root=root, parameters=parameters), parameters.trained_cells[label]
     export = study.export(cell)
-    recorded = Recorded.of(export, root, again=f"dvc repro {PIPELINE}:train@{label}")
+    again = f"dvc repro {PIPELINE}:train@{label}"
+    recorded = Recorded.of(export, root, again=again)
+    gathered = gather(study)
+    recorded.require_run(gathered.cells[TRAIN][label].header.run_id, again=again)
     verdict = read_result(study.artifacts / "results" / SUMMARY, STAGE).body["verdict"]
     facts = card_facts(
         parameters,
         cell,
-        gather(study),
+        gathered,
         [(claim["benchmark"], claim["claim"]) for claim in verdict["claims"]],
         cost=recorded.cost(),
         links=recorded.links(),

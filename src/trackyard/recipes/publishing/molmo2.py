@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
+from trackyard.digest import digest_file
 from trackyard.errors import DataError
 from trackyard.plan.plan import DOCUMENT
 from trackyard.plan.plan import SCHEMA as PLAN_SCHEMA
@@ -16,7 +17,7 @@ from trackyard.recipes.molmo2.parameters import STAGES
 from trackyard.recipes.molmo2.stage import RESULT_SCHEMA
 from trackyard.recipes.publishing.publication import Publication, printed, standalone
 from trackyard.recipes.publishing.record import Recorded
-from trackyard.record.lineage.document import names_in
+from trackyard.record.lineage.document import PlanFact, names_in
 from trackyard.schema import read_document
 
 TRACK = "molmo2"
@@ -43,7 +44,7 @@ def publication(root: Path, stage: str, layout: Literal["hub"] | None = None) ->
             why="the card states which data the stage drew, and how often",
             fix=again,
         )
-    plan = read_document(root / fact.path / DOCUMENT, PLAN_SCHEMA, fix=again)["summary"]
+    plan = _plan_of(root / fact.path / DOCUMENT, fact, again)
     cost = recorded.cost()
     result = read_document(recorded.run_directory / "result.json", RESULT_SCHEMA, fix=again)
     facts = card_facts(
@@ -59,3 +60,16 @@ def publication(root: Path, stage: str, layout: Literal["hub"] | None = None) ->
     if layout == "hub":
         texts[CONFIG] = json.dumps(hub_config(json.loads(files.pop(CONFIG).read_text())), indent=2) + "\n"
     return Publication(name=f"{TRACK}/{stage}", recorded=recorded, facts=facts, files=files, texts=texts)
+
+
+def _plan_of(path: Path, fact: PlanFact, again: str) -> dict[str, Any]:
+    """What the plan says of itself. DataError unless it is the one that the export was trained with."""
+    document = read_document(path, PLAN_SCHEMA, fix=again)
+    if digest_file(path) != fact.files.get(DOCUMENT):
+        raise DataError(
+            what=f"{path} is another plan than the one of this export",
+            why="the card would state shares of data that were not drawn",
+            fix=f"bring that one back with `dvc checkout`, or make export and plan anew: {again}",
+        )
+    summary: dict[str, Any] = document["summary"]
+    return summary

@@ -6,13 +6,16 @@ from pathlib import Path
 from typing import Literal
 
 from trackyard.models.nonneg_export import EXACT, ROUNDED
+from trackyard.recipes.pile_ffn.cells import Arm
 from trackyard.recipes.pile_ffn.parameters import PileFfnParameters
 from trackyard.recipes.pile_ffn.report.card import card_facts
+from trackyard.recipes.pile_ffn.results import read_result
 from trackyard.recipes.pile_ffn.study import TRACK, Study
 from trackyard.recipes.publishing.publication import Publication, printed, standalone
 from trackyard.recipes.publishing.record import Recorded
 from trackyard.record.lineage.document import names_in
 
+AGAIN = "dvc repro pipelines/pile_ffn/dvc.yaml"
 Form = Literal["fp32", "bf16"]
 USE = "generate.py"
 WORDS = {
@@ -28,7 +31,9 @@ def names(parameters: PileFfnParameters) -> list[str]:
 def publication(root: Path, parameters: PileFfnParameters, name: str, form: Form = "fp32") -> Publication:
     study, cell = Study(root=root, parameters=parameters), parameters.cells[name]
     export = study.export(cell)
-    recorded = Recorded.of(export, root, again="dvc repro pipelines/pile_ffn/dvc.yaml")
+    recorded = Recorded.of(export, root, again=AGAIN)
+    if Arm.named(cell.arm).trained:
+        recorded.require_run(read_result(study.document("train", cell), "train").header.run_id, again=AGAIN)
     facts = card_facts(
         study,
         cell,

@@ -5,6 +5,7 @@ Source: theworld spec section 11.
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Callable
 from pathlib import Path
 
@@ -16,7 +17,7 @@ from trackyard.publish.upload import upload
 from trackyard.schema import read_document, write_document
 
 SCHEMA = "trackyard-push/1"
-SEARCHED = "secrets, e-mail addresses, paths of home folders, absolute paths of this machine"
+SEARCHED = "secrets, e-mail addresses, paths of home folders, absolute paths"
 
 Say = Callable[[str], None]
 
@@ -40,7 +41,7 @@ def push_folder(
         raise DataError(
             what=f"{folder} is no folder",
             why="an exported folder is pushed as a whole",
-            fix=f"trackyard publish export TRACK/NAME {folder}",
+            fix=f"trackyard publish export TRACK/NAME {shlex.quote(str(folder))}",
         )
     plan = plan_push(folder, repo, endpoint=hub_endpoint(endpoint), public=public, machine=machine_paths(root))
     require_unchanged(folder, {file.name: (file.bytes, file.blake3, file.sha256) for file in plan.files})
@@ -71,4 +72,4 @@ def _words(plan: PushPlan) -> str:
 
 def _command(folder: Path, repo: str, endpoint: str | None, public: bool) -> str:
     chosen = f"{f' --endpoint {hub_endpoint(endpoint)}' if endpoint else ''}{' --public' if public else ''}"
-    return f"trackyard publish push {folder} --repo {repo}{chosen}"
+    return f"trackyard publish push {shlex.quote(str(folder))} --repo {repo}{chosen}"

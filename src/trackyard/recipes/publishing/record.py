@@ -44,6 +44,15 @@ class Recorded:
     def run_directory(self) -> Path:
         return self.root / "runs" / self.spec.track / self.spec.stage / self.lineage.run_id
 
+    def require_run(self, run_id: str, *, again: str) -> None:
+        """DataError unless the results that a card states are of the run that made this export."""
+        if run_id != self.lineage.run_id:
+            raise DataError(
+                what=f"{self.directory} is of run {self.lineage.run_id}, the results are of run {run_id}",
+                why="the card would state numbers of other weights",
+                fix=f"bring both from one commit with `dvc checkout`, or make them anew: {again}",
+            )
+
     def trained_on(self, shares: Mapping[str, float] | None = None) -> tuple[TrainedOn, ...]:
         """The data sets of the run. shares: of the trained rows, by name, where the plan says them."""
         return tuple(
