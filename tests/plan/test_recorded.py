@@ -32,7 +32,18 @@ def test_a_plan_of_one_document_follows_from_it_and_its_schema(tmp_path: Path) -
     assert found.files == {}
 
 
-@pytest.mark.parametrize("text", ["", "[]", "{}", json.dumps({"schema": "x/1", "plan": {}, "more": 1})])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "[]",
+        "{}",
+        json.dumps({"schema": "x/1", "plan": {}, "more": 1}),
+        json.dumps({"schema": "x/1", "fingerprint": "f", "plan": [1]}),
+        json.dumps({"schema": SCHEMA, "fingerprint": "f", "inputs": {}, "files": ["rows.npy"], "summary": {}}),
+        json.dumps({"schema": SCHEMA, "fingerprint": "f", "inputs": {}, "summary": {}}),
+    ],
+)
 def test_anything_else_is_no_plan(tmp_path: Path, text: str) -> None:
     (tmp_path / DOCUMENT).write_text(text)
     with pytest.raises(DataError, match=r"plan\.json"):

@@ -15,12 +15,14 @@ from trackyard.cli.root import repository_root
 from trackyard.cli.table import STAGES, print_stage
 from trackyard.errors import ConfigError, TrackyardError
 
+PARAMETERS = Path("params.yaml")
+
 
 def run(
     track: Annotated[str, typer.Argument(help="molmo2, pile_ffn, datacomp or nine; all for what is about all of them")],
     stage: Annotated[str, typer.Argument(help="stage1 to stage3; a stage of pipelines/TRACK/dvc.yaml; compare of all")],
     item: Annotated[str | None, typer.Argument(help="cell, arm or part, for stages that are about one")] = None,
-    parameters: Annotated[Path, typer.Option("--params", help="parameter file")] = Path("params.yaml"),
+    parameters: Annotated[Path, typer.Option("--params", help="parameter file")] = PARAMETERS,
     processes: Annotated[int | None, typer.Option(min=1, help="processes, instead of the parameter")] = None,
 ) -> None:
     """Run a stage to its end, continuing wherever an earlier attempt was cut off."""
@@ -38,7 +40,7 @@ def run(
     elif track == "nine":
         _run_nine(root, stage, item, parameters, processes)
     elif track == "all":
-        _run_all(root, stage, item)
+        _run_all(root, stage, item, parameters, processes)
     else:
         raise ConfigError(
             what=f"no track {track!r}",
@@ -128,7 +130,13 @@ def _run_nine(root: Path, stage: str, item: str | None, parameters: Path, proces
         _deliver(root)
 
 
-def _run_all(root: Path, stage: str, item: str | None) -> None:
+def _run_all(root: Path, stage: str, item: str | None, parameters: Path, processes: int | None) -> None:
+    if parameters != PARAMETERS or processes is not None:
+        raise ConfigError(
+            what=f"--params {parameters}" if processes is None else f"--processes {processes}",
+            why="the report of all tracks is made in one process, of what their stages put out; it reads no parameters",
+            fix="trackyard run all compare",
+        )
     if stage != "compare" or item is not None:
         raise ConfigError(
             what=f"no stage {stage if item is None else f'{stage} {item}'!r} of all tracks",

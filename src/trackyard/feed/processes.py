@@ -97,7 +97,7 @@ class WorkerPool:
             if worker.sentinel in ended
         )
         return TrackyardError(
-            what=f"{dead} ended while micro-batches were being decoded",
+            what=f"{dead or 'a feed worker'} ended while micro-batches were being decoded",
             why="it was killed, most often for want of memory; the update of this step was not applied",
             fix="run the same command again, which continues from the newest checkpoint; where memory is short, "
             "with fewer engine.workers in params.yaml",

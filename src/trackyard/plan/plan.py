@@ -66,7 +66,7 @@ class Plan:
     @classmethod
     def open(cls, directory: Path) -> Plan:
         """Open and verify; DataError if a file is missing or its bytes are not those the plan was written with."""
-        fix = f"`rm -r {directory}` and run the stage again; the plan is rebuilt from the same inputs"
+        fix = f"`rm -r {directory}`, then `trackyard run` of its stage: the plan is rebuilt from the same inputs"
         document = read_document(directory / DOCUMENT, SCHEMA, fix=fix)
         if fingerprint(document.get("inputs"), document.get("files")) != document.get("fingerprint"):
             raise DataError(

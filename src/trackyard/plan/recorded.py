@@ -16,7 +16,7 @@ from trackyard.digest import digest_json
 from trackyard.errors import DataError
 from trackyard.plan.plan import DOCUMENT, SCHEMA, fingerprint
 
-FIX = "`dvc checkout`, or run the stage again; the plan is rebuilt from the same inputs"
+FIX = "remove the folder of the plan, then `trackyard run` of its stage: the same inputs give the same plan again"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -42,12 +42,12 @@ def recorded_plan(directory: Path) -> Recorded:
         raise DataError(
             what=f"{path} is no readable plan: {error}", why="it says what was trained on", fix=FIX
         ) from error
-    schema = document.get("schema") if isinstance(document, dict) else None
-    if schema == SCHEMA:
-        arrays = dict(document.get("files", {}))
-        return Recorded(fingerprint=fingerprint(document.get("inputs"), arrays), files=arrays)
-    if isinstance(schema, str) and set(document) == {"schema", "fingerprint", "plan"}:
-        return Recorded(fingerprint=fingerprint_of(schema, document["plan"]), files={})
+    body: dict[str, Any] = document if isinstance(document, dict) else {}
+    schema, arrays, plan = body.get("schema"), body.get("files"), body.get("plan")
+    if schema == SCHEMA and isinstance(arrays, dict):
+        return Recorded(fingerprint=fingerprint(body.get("inputs"), arrays), files=arrays)
+    if isinstance(schema, str) and set(body) == {"schema", "fingerprint", "plan"} and isinstance(plan, dict):
+        return Recorded(fingerprint=fingerprint_of(schema, plan), files={})
     raise DataError(
         what=f"{path} of schema {schema!r} is neither {SCHEMA} nor a plan of one document",
         why="nobody knows how its fingerprint follows from it",

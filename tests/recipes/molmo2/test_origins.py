@@ -22,11 +22,15 @@ pytestmark = pytest.mark.system
 
 ROOT = Path(__file__).parents[3]
 SETS = ("pixmo-cap", "pixmo-count", "pixmo-points", "tulu")
+SCORED = "pixmo-count"
 
 
 @pytest.fixture(scope="module")
 def repository(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A checkout in which two stages of four steps were run on four data sets of the mini snapshot."""
+    """A checkout in which two stages of four steps were run on four data sets of the mini snapshot.
+
+    The first draws nothing of the one that both are scored on.
+    """
     root = tmp_path_factory.mktemp("molmo2")
     for name in SETS:
         train, validation = mini_rows(name, "train", 120), mini_rows(name, "validation", 12)
@@ -41,6 +45,8 @@ def repository(tmp_path_factory: pytest.TempPathFactory) -> Path:
     values = read_yaml(ROOT / "params.yaml")["molmo2"]
     for stage in ("stage1", "stage2"):
         values[stage] |= {"steps": 4, "save_every": 2, "mixture": {"kind": "sqrt"}}
+    drawn = {"pixmo-cap": 0.5, "pixmo-points": 0.25, "tulu": 0.25}
+    values["stage1"]["mixture"] = {"kind": "fixed", "ratios": {"drawn": drawn}}
     values["validation"] |= {"limit": 4, "datasets": {"counting": ["pixmo-count"]}, "new_tokens": {"counting": 4}}
     parameters = Molmo2Parameters.model_validate(values)
     for stage in ("stage1", "stage2"):
@@ -52,7 +58,8 @@ def test_the_chain_is_proved_end_to_end(repository: Path) -> None:
     export = export_directory(repository, "stage2")
     chain = run_chain(export, repository)
     own = ["run", "plan", *(f"snapshot {name}" for name in SETS), "code"]
-    expected = ["files", *own, "parent: files", *(f"parent: {name}" for name in own), "parent: model start"]
+    before = [f"{name}/validation" if name == f"snapshot {SCORED}" else name for name in own]
+    expected = ["files", *own, "parent: files", *(f"parent: {name}" for name in before), "parent: model start"]
     assert sorted(link.name for link in chain.walk()) == sorted(expected)
     proof = prove(chain)
     assert len(proof.proved) == len(expected)

@@ -55,10 +55,10 @@ def prepared(tmp_path: Path) -> Any:
     mixture = SimpleNamespace(mixture=SimpleNamespace(max_epochs=None))
     return SimpleNamespace(
         root=tmp_path, stage="stage2", spec=spec, datasets={"tallyqa": snapshot["tallyqa"]},
+        scored={"pixmo-count": snapshot["pixmo-count"]},
         plan=SimpleNamespace(steps=20, summary={"entries": [ENTRY], "totals": {"rows": 50}}),
         parameters=SimpleNamespace(
             snapshot=Path("data"), model=SimpleNamespace(preset="tiny"), stage=lambda _: mixture,
-            validation=SimpleNamespace(datasets={"counting": ("pixmo-count",)}),
         ),
     )  # fmt: skip
 
@@ -98,6 +98,7 @@ def test_the_outcome_agrees_with_metrics_json_and_brings_files(prepared: Any) ->
     first, last = told(directory, "metrics")
     assert (first["step"], first["values"]) == (0, {"validation/loss": 3.5, "validation/counting": 0.25})
     # The loss of training is a curve, whose last point it is already.
+    assert "train/loss" not in last["values"]
     assert (last["step"], last["values"] | {"train/loss": 1.5}) == (20, metrics)
     paths = [event["path"] for event in told(directory, "artifact")]
     assert paths == ["validation-trained.json", "metrics.json", "card.md", "mixture.csv", "mixture.svg"]

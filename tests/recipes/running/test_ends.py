@@ -8,11 +8,18 @@ from pathlib import Path
 import pytest
 
 from tests.recipes.running.tiny_job import AGAIN, TinyJob
-from trackyard.errors import EXIT_FAILED, EXIT_STOPPED_EARLY
-from trackyard.recipes.running.ends import nothing_done, stopped, without_final
+from trackyard.errors import (
+    EXIT_FAILED,
+    EXIT_STOPPED_EARLY,
+    DataError,
+    EnvironmentLacking,
+    StoppedEarly,
+    TrackyardError,
+)
+from trackyard.recipes.running.ends import end_told, nothing_done, stopped, without_final
 from trackyard.recipes.running.training import FINAL
 from trackyard.record.rundir import RunDirectory, open_or_create
-from trackyard.record.spool import Spool
+from trackyard.record.spool import Spool, Status, read_spool
 from trackyard.runner import Together
 from trackyard.train.checkpoint import COMPLETE, directory_name
 
@@ -77,3 +84,69 @@ def test_ranks_that_failed_are_named_with_their_stacks(directory: RunDirectory, 
     assert found.exit_code == EXIT_FAILED
     assert found.what == "the processes of attempt 1 ended with 1, -9 and without final weights"
     assert found.why.endswith(f"where each rank was in {stacks}: attempt-0001-rank-0.txt")
+
+
+def states(directory: RunDirectory) -> list[str]:
+    """What attempts said of their end, oldest first."""
+    paths = sorted(directory.spool.glob("attempt-*.jsonl"))
+    return [event["state"] for path in paths for _, event in read_spool(path).events if event["event"] == "status"]
+
+
+def early() -> StoppedEarly:
+    return StoppedEarly(what="stopped by SIGTERM", why="", fix="")
+
+
+def broken() -> DataError:
+    return DataError(what="the error of the stage", why="", fix="")
+
+
+def end(directory: RunDirectory, error: Exception, told: Status | None) -> None:
+    """A stage whose training has told `told`, or was killed before it did, ends with `error`."""
+    with end_told(directory):
+        with Spool(directory.spool, directory.new_attempt()) as spool:
+            spool.metrics({"train/loss": 1.0}, 1)
+            if told is not None:
+                spool.status(told)
+        raise error
+
+
+@pytest.mark.parametrize(("error", "told"), [(early(), "stopped"), (broken(), "failed"), (OSError(), "failed")])
+def test_an_end_outside_of_training_is_told(directory: RunDirectory, error: Exception, told: str) -> None:
+    """The last word of an earlier attempt does not count for this one."""
+    with Spool(directory.spool, directory.new_attempt()) as spool:
+        spool.status("failed" if told == "stopped" else "stopped")
+    with pytest.raises(type(error)):
+        end(directory, error, None)
+    assert states(directory)[1:] == [told]
+
+
+@pytest.mark.parametrize("told", ["failed", "stopped"])
+def test_what_training_told_stands(directory: RunDirectory, told: Status) -> None:
+    with pytest.raises(TrackyardError):
+        end(directory, early(), told)
+    assert states(directory) == [told]
+
+
+def test_a_run_that_was_called_finished_and_has_no_result_has_failed(directory: RunDirectory) -> None:
+    with pytest.raises(OSError, match="no space left"):
+        end(directory, OSError("no space left"), "finished")
+    assert states(directory) == ["finished", "failed"]
+
+
+def test_of_a_run_with_a_result_nothing_more_is_told(directory: RunDirectory) -> None:
+    directory.result.write_text("{}")
+    with pytest.raises(DataError):
+        end(directory, broken(), "finished")
+    assert states(directory) == ["finished"]
+
+
+def test_an_end_that_cannot_be_told_hides_no_error(
+    directory: RunDirectory, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def full(_directory: RunDirectory) -> None:
+        raise EnvironmentLacking(what="nothing can be written", why="", fix="")
+
+    monkeypatch.setattr(RunDirectory, "new_attempt", full)
+    with pytest.raises(DataError, match="the error of the stage"), end_told(directory):
+        raise broken()
+    assert "has failed: nothing can be written" in caplog.text

@@ -9,9 +9,10 @@ from pathlib import Path
 import pytest
 
 from tests.recipes.running.tiny_job import AGAIN, TinyJob, equal, final_weights
-from trackyard.errors import ConfigError, StoppedEarly, TrackyardError
+from trackyard.errors import ConfigError, DataError, StoppedEarly, TrackyardError
 from trackyard.launch.lock import run_lock
 from trackyard.recipes.running.stage import Stage, run_training
+from trackyard.record.comparing.summary import read_summary
 from trackyard.record.rundir import RunDirectory
 from trackyard.schema import write_document
 
@@ -26,6 +27,7 @@ class Told:
     noted: list[str] = field(default_factory=list)
     said: list[str] = field(default_factory=list)
     check_world: Callable[[int], None] = lambda world: None
+    broken: bool = False
     directory: RunDirectory | None = None
 
     def run(self) -> bool:
@@ -50,6 +52,8 @@ class Told:
         self.directory = directory
         self.noted.append("before")
         train()
+        if self.broken:
+            raise DataError(what="no validation rows", why="", fix="")
         self.noted.append("after")
         write_document(directory.result, "tiny/1", {"weights": sorted(final_weights(directory.path))})
 
@@ -101,6 +105,16 @@ def test_weights_that_are_there_are_not_trained_again(tmp_path: Path) -> None:
     told.run()
     assert len(told.job.built) == built
     assert told.noted[-3:] == ["before", "after", "put out"]
+
+
+def test_a_run_that_fails_behind_its_training_has_failed_in_the_record(tmp_path: Path) -> None:
+    told = Told(TinyJob(root=tmp_path), broken=True)
+    with pytest.raises(DataError, match="no validation rows"):
+        told.run()
+    assert read_summary(told.path).status == "FAILED"
+    told.broken = False
+    told.run()
+    assert told.noted[-2:] == ["after", "put out"]
 
 
 def test_one_process_at_a_time(tmp_path: Path) -> None:

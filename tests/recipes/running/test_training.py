@@ -81,6 +81,19 @@ def test_without_fitting_the_first_change_is_proposed(tmp_path: Path) -> None:
     assert states(directory) == [["failed"]]
 
 
+def test_whatever_ends_training_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A lost peer is a plain RuntimeError of its library, which gets our words further out."""
+
+    def lose(job: TinyJob, *_: object) -> None:
+        raise RuntimeError("[gloo/transport] Connection closed by peer")
+
+    monkeypatch.setattr(TinyJob, "share", lose)
+    job = TinyJob(root=tmp_path)
+    with pytest.raises(RuntimeError, match="closed by peer"):
+        run(job)
+    assert states(open_or_create(job.root / "runs", job.spec)) == [["failed"]]
+
+
 def test_after_a_rollback_the_engine_is_built_anew(tmp_path: Path) -> None:
     job = TinyJob(root=tmp_path, poisoned=(17, 18, 19))
     directory = run(job)

@@ -102,7 +102,7 @@ def _training(spec: RunSpec, result: Mapping[str, Any]) -> Iterator[tuple[str, s
 def _limits(spec: RunSpec, data: Sequence[TrainedOn]) -> Iterator[str]:
     if spec.parameters["model"]["start"] == "random":
         yield "The weights began as random numbers: nothing of a published model is in them."
-    generated = sum("generator" in one.source for one in data)
+    generated = sum(any(fact.startswith("generator=") for fact in one.source.split()) for one in data)
     if generated:
         yield f"{generated} of {len(data)} data sets are made by a generator: scores on them say that the chain works."
     yield "Scores are on validation rows of the training data sets."

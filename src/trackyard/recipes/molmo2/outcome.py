@@ -13,16 +13,15 @@ from typing import Any
 
 from trackyard.durable import write_atomic
 from trackyard.plan.mixture_figure import Bar, mixture_figure
-from trackyard.recipes.molmo2.prepare import Prepared
+from trackyard.recipes.molmo2.prepare import Prepared, held_out
+from trackyard.recipes.molmo2.start import export_directory
+from trackyard.recipes.running.outcome import CURVE, tell_end
 from trackyard.record.metrics_file import FILE, write_metrics
 from trackyard.record.rundir import RunDirectory
 from trackyard.record.spool import Spool
-from trackyard.snapshot.reader import open_snapshot
 
 CARD = "card.md"
 MIXTURE, MIXTURE_FIGURE = "mixture.csv", "mixture.svg"
-CURVE = "train/loss"
-"""Spooled step by step: its last point is the loss of the run."""
 
 
 def stage_metrics(result: Mapping[str, Any]) -> dict[str, float]:
@@ -54,11 +53,10 @@ def tell_data(prepared: Prepared, spool: Spool) -> None:
     snapshot = prepared.parameters.snapshot
     for name, dataset in prepared.datasets.items():
         spool.dataset(name, dataset.manifest.fingerprint, (snapshot / name).as_posix(), "training")
-    scored = {name for names in prepared.parameters.validation.datasets.values() for name in names}
-    for name, dataset in sorted(open_snapshot(prepared.root / snapshot, None).items()):
-        if "validation" in dataset.splits and (name in prepared.datasets or name in scored):
+    for name, dataset in {**prepared.datasets, **prepared.scored}.items():
+        if "validation" in dataset.splits:
             source = (snapshot / name / "validation").as_posix()
-            spool.dataset(f"{name}/validation", dataset.manifest.fingerprint, source, "evaluation")
+            spool.dataset(held_out(name), dataset.manifest.fingerprint, source, "evaluation")
 
 
 def record_outcome(prepared: Prepared, directory: RunDirectory, result: Mapping[str, Any], *, card: str) -> None:
@@ -73,14 +71,11 @@ def record_outcome(prepared: Prepared, directory: RunDirectory, result: Mapping[
     }
     with Spool(directory.spool, directory.new_attempt()) as spool:
         spool.metrics(before, 0)
-        spool.metrics({name: value for name, value in values.items() if name != CURVE}, prepared.plan.steps)
         for name in ("validation-trained.json", FILE, CARD, MIXTURE, MIXTURE_FIGURE):
             spool.artifact(name)
-        spool.model(
-            f"molmo2-{prepared.parameters.model.preset}",
-            (Path("artifacts") / prepared.spec.track / prepared.stage / "export").as_posix(),
-        )
-        spool.status("finished")
+        name, export = f"molmo2-{prepared.parameters.model.preset}", export_directory(prepared.root, prepared.stage)
+        path = export.relative_to(prepared.root).as_posix()
+        tell_end(spool, values, prepared.plan.steps, model=name, export=path)
 
 
 def _write_mixture(prepared: Prepared, folder: Path) -> None:

@@ -66,6 +66,11 @@ class ValidationParameters(Parameters):
     new_tokens: dict[Metric, int]
     """Longest answer, in tokens."""
 
+    @property
+    def scored(self) -> frozenset[str]:
+        """Datasets of any score."""
+        return frozenset(name for names in self.datasets.values() for name in names)
+
     @model_validator(mode="after")
     def _every_metric_is_complete(self) -> Self:
         if set(self.datasets) != set(self.new_tokens):

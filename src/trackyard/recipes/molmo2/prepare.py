@@ -37,21 +37,26 @@ MEASURE_VERSION = 2
 """Raised when the same parameters would lay out a row otherwise: lengths of an older layout are not reused."""
 PREFLIGHT_ROWS = 4
 """Rows of a dataset of which one must decode before the run starts."""
-"""Set by the launcher inside a container."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Prepared:
-    """A stage ready to be run. datasets: those of the mixture, by name."""
+    """A stage ready to be run. datasets: those of the mixture, by name; scored: others that are only scored on."""
 
     root: Path
     stage: StageName
     parameters: Molmo2Parameters
     datasets: Mapping[str, SnapshotDataset]
+    scored: Mapping[str, SnapshotDataset]
     start: Start
     feed: FeedParameters
     plan: Plan
     spec: RunSpec
+
+
+def held_out(name: str) -> str:
+    """What the record calls the validation rows of a dataset."""
+    return f"{name}/validation"
 
 
 def mixture_names(mixture: MixtureParameters, snapshot: Path) -> list[str]:
@@ -74,6 +79,8 @@ def prepare(parameters: Molmo2Parameters, stage: StageName, root: Path) -> Prepa
     start = prepare_start(parameters, stage, root, everything)
     names = mixture_names(settings.mixture, snapshot)
     datasets = {name: everything[name] for name in names}
+    others = sorted(parameters.validation.scored - datasets.keys())
+    scored = {name: everything[name] for name in others if name in everything}
     feed = parameters.feed(stage)
     plan = build_plan(
         inputs=PlanInputs(
@@ -97,7 +104,9 @@ def prepare(parameters: Molmo2Parameters, stage: StageName, root: Path) -> Prepa
         parameters=parameters.identity(stage),
         plan=plan.fingerprint,
         model=start.identity,
-        snapshots={name: dataset.manifest.fingerprint for name, dataset in datasets.items()},
+        # The result holds scores on the latter.
+        snapshots={name: dataset.manifest.fingerprint for name, dataset in datasets.items()}
+        | {held_out(name): dataset.manifest.fingerprint for name, dataset in scored.items()},
         parent=start.parent_run,
         code=code_identity(root, SystemRunner()),
         image=image_digest(),
@@ -108,6 +117,7 @@ def prepare(parameters: Molmo2Parameters, stage: StageName, root: Path) -> Prepa
         stage=stage,
         parameters=parameters,
         datasets=datasets,
+        scored=scored,
         start=start,
         feed=feed,
         plan=plan,

@@ -6,7 +6,7 @@ Source: molmo2 spec sections 1 and 2 (chaining).
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +22,7 @@ from trackyard.feed.tokens import TokenTable, extend_tokenizer, train_tokenizer
 from trackyard.models.molmo2 import check_fits, load_molmo2, random_model
 from trackyard.models.presets import PRESETS
 from trackyard.recipes.molmo2.parameters import STAGES, Molmo2Parameters, StageName
+from trackyard.recipes.molmo2.published import PublishedModel
 from trackyard.record.lineage.document import require_file
 from trackyard.row import Row
 from trackyard.snapshot.reader import SnapshotDataset
@@ -32,12 +33,22 @@ TOKENIZER_ROWS = 200
 
 @dataclass(frozen=True, kw_only=True)
 class Start:
-    """Tokenizer, a builder of the starting model (fp32), its identity, and the run that made it."""
+    """Tokenizer, a builder of the starting model (fp32), and the run that made it.
+
+    facts: what of its identity is known without a look at published models; published: these, by the part they are.
+    """
 
     tokens: TokenTable
     build: Callable[[], torch.nn.Module]
-    identity: dict[str, Any]
-    parent_run: str | None
+    facts: Mapping[str, Any]
+    published: Mapping[str, PublishedModel] = field(default_factory=dict)
+    parent_run: str | None = None
+
+    @property
+    def identity(self) -> dict[str, Any]:
+        """How a specification names the start. DataError where a published model is not here."""
+        models = {part: model.identity for part, model in self.published.items()}
+        return {**self.facts, **({"published": models} if models else {})}
 
 
 def export_directory(root: Path, stage: StageName) -> Path:
@@ -76,7 +87,7 @@ def _from_export(parameters: Molmo2Parameters, stage: StageName, root: Path) -> 
         build=lambda: _checked(
             load_molmo2(directory, max_positions=parameters.stage(stage).max_tokens), tokens, parameters
         ),
-        identity={"start": before, "weights": (lineage.files or {})[weights.name], "tokenizer": tokens.fingerprint},
+        facts={"start": before, "weights": (lineage.files or {})[weights.name], "tokenizer": tokens.fingerprint},
         parent_run=lineage.run_id,
     )
 
@@ -94,8 +105,8 @@ def _from_random(parameters: Molmo2Parameters, root: Path, datasets: Mapping[str
         )
         return _checked(model, tokens, parameters)
 
-    identity = {"start": "random", "preset": parameters.model.preset, "tokenizer": tokens.fingerprint}
-    return Start(tokens=tokens, build=build, identity=identity, parent_run=None)
+    facts = {"start": "random", "preset": parameters.model.preset, "tokenizer": tokens.fingerprint}
+    return Start(tokens=tokens, build=build, facts=facts)
 
 
 def _from_hub(parameters: Molmo2Parameters) -> Start:
@@ -110,14 +121,13 @@ def _from_hub(parameters: Molmo2Parameters) -> Start:
                 why="model.start is 'published'",
                 fix="name one under molmo2.model.published in params.yaml, or choose start: assemble",
             )
-        published = TokenTable.of(AutoTokenizer.from_pretrained(source, revision=model.revision))
+        whole = PublishedModel(source=source, revision=model.revision)
+        published = TokenTable.of(whole.tokenizer())
         return Start(
             tokens=published,
-            build=lambda: _checked(
-                load_molmo2(source, max_positions=length, revision=model.revision), published, parameters
-            ),
-            identity={"start": "published", "model": source, "revision": model.revision},
-            parent_run=None,
+            build=lambda: _checked(load_molmo2(whole.folder, max_positions=length), published, parameters),
+            facts={"start": "published"},
+            published={"start": whole},
         )
     from trackyard.models.assemble import assemble
 
@@ -128,17 +138,16 @@ def _from_hub(parameters: Molmo2Parameters) -> Start:
             why="model.start is 'assemble'",
             fix="name both under molmo2.model.llm and molmo2.model.vision in params.yaml",
         )
-    tokens = TokenTable.of(extend_tokenizer(AutoTokenizer.from_pretrained(llm), preset.vocab_size))
-    return Start(
-        tokens=tokens,
-        build=lambda: _checked(
-            assemble(preset, parameters.geometry, llm=llm, vision=vision, max_positions=length, seed=parameters.seed),
-            tokens,
-            parameters,
-        ),
-        identity={"start": "assemble", "llm": llm, "vision": vision, "tokenizer": tokens.fingerprint},
-        parent_run=None,
-    )
+    parts = {"llm": PublishedModel(source=llm), "vision": PublishedModel(source=vision)}
+    tokens = TokenTable.of(extend_tokenizer(parts["llm"].tokenizer(), preset.vocab_size))
+
+    def build() -> torch.nn.Module:
+        folders = {part: str(found.folder) for part, found in parts.items()}
+        made = assemble(preset, parameters.geometry, **folders, max_positions=length, seed=parameters.seed)
+        return _checked(made, tokens, parameters)
+
+    facts = {"start": "assemble", "tokenizer": tokens.fingerprint}
+    return Start(tokens=tokens, build=build, facts=facts, published=parts)
 
 
 def _checked(model: torch.nn.Module, tokens: TokenTable, parameters: Molmo2Parameters) -> torch.nn.Module:

@@ -5,15 +5,15 @@ Everything is told once: comparing again adds nothing to a spool. Source: design
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from trackyard.durable import write_atomic
 from trackyard.launch.lock import run_lock
 from trackyard.recipes.reporting.outcomes import record_outcome
 from trackyard.record.facts import events
 from trackyard.record.identity import RunSpec
-from trackyard.record.rundir import RunDirectory, open_or_create
+from trackyard.record.rundir import RunDirectory, open_or_create, spooled_attempt
 from trackyard.record.spool import Spool, read_spool
 from trackyard.record.tracking.server import DatasetFact
 
@@ -37,7 +37,7 @@ def record_study(
     """
     directory = open_or_create(runs, spec)
     tell(directory, tags=tags, datasets=datasets, artifacts=_copied(results, shown, directory.path / "results"))
-    record_outcome(directory.path, values, mark=min(values))
+    record_outcome(directory.path, values)
     return directory
 
 
@@ -50,7 +50,8 @@ def tell(
 ) -> None:
     """Spool labels, data sets and files that the run has not yet. Of a file that changed, sync delivers the new one."""
     with run_lock(directory.path):
-        parts = {path.name: read_spool(path) for path in sorted(directory.spool.glob("attempt-*.jsonl"))}
+        spools = sorted(directory.spool.glob("attempt-*.jsonl"), key=spooled_attempt)
+        parts = {path.name: read_spool(path) for path in spools}
         labels = {key: value for event in events(parts, "tag") for key, value in event["values"].items()}
         read = {
             DatasetFact(**{key: event[key] for key in ("name", "digest", "source", "context")})
@@ -73,10 +74,13 @@ def tell(
 
 
 def _copied(results: Path, shown: Sequence[str], folder: Path) -> list[str]:
-    """Copies of what is shown, inside of the run, as MLflow is given nothing from outside; their paths in the run."""
-    if folder.exists():
-        shutil.rmtree(folder)
+    """Copies of what is shown, inside of the run, as MLflow is given nothing from outside; their paths in the run.
+
+    A sync may read them at any moment: each is whole, and what is shown no more goes last.
+    """
     for name in shown:
-        (folder / name).parent.mkdir(parents=True, exist_ok=True)
-        shutil.copyfile(results / name, folder / name)
+        write_atomic(folder / name, (results / name).read_bytes())
+    for path in folder.rglob("*"):
+        if path.is_file() and path.relative_to(folder).as_posix() not in shown:
+            path.unlink()
     return [(Path(folder.name) / name).as_posix() for name in shown]

@@ -1,4 +1,4 @@
-"""What the spools of a run say of its steps: every applied one once, and where later attempts went on."""
+"""What a finished run leaves of its steps: every applied one once, where attempts went on, the last checkpoint."""
 
 from __future__ import annotations
 
@@ -7,10 +7,12 @@ import io
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from trackyard.errors import DataError
+from trackyard.digest import digest_file
+from trackyard.errors import CheckpointError, DataError
 from trackyard.recipes.running.job import Job
 from trackyard.record.rundir import RunDirectory, spooled_attempt
 from trackyard.record.spool import read_spool
+from trackyard.train.checkpoint import MANIFEST, complete_checkpoints
 
 Values = Mapping[str, float]
 
@@ -22,7 +24,7 @@ def spooled_steps(job: Job, directory: RunDirectory) -> tuple[dict[int, Values],
     """
     found: dict[int, Values] = {}
     resumes = []
-    for path in sorted(directory.spool.glob("attempt-*.jsonl")):
+    for path in sorted(directory.spool.glob("attempt-*.jsonl"), key=spooled_attempt):
         events = [event for _, event in read_spool(path).events if event["event"] == "metrics"]
         steps = {event["step"]: event["values"] for event in events if "train/skipped" in event["values"]}
         if steps and found:
@@ -36,6 +38,18 @@ def spooled_steps(job: Job, directory: RunDirectory) -> tuple[dict[int, Values],
             fix=f"move {directory.path} away and run the stage again: {job.again}",
         )
     return dict(sorted(found.items())), resumes
+
+
+def last_checkpoint(job: Job, directory: RunDirectory) -> dict[str, str]:
+    """path, from the root of the repository, and blake3 of its manifest. CheckpointError if none is there."""
+    complete = complete_checkpoints(directory.checkpoints)
+    if not complete:
+        raise CheckpointError(
+            what=f"{directory.checkpoints} holds no complete checkpoint",
+            why="the result names the one that the final weights were made from",
+            fix=f"move {directory.path} away and run the stage again: {job.again}",
+        )
+    return {"path": complete[-1].relative_to(job.root).as_posix(), "digest": digest_file(complete[-1] / MANIFEST)}
 
 
 def peak_rate(values: Values) -> float:

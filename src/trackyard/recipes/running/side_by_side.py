@@ -51,23 +51,30 @@ def side_by_side(work: Callable[[Item], None], items: Sequence[Item], at: Sequen
     running: dict[int, tuple[Item, str | None, ForkProcess, Connection]] = {}
     failed: list[TrackyardError] = []
     sys.stdout.flush()
-    while waiting or running:
-        while waiting and free:
-            item, place = waiting.pop(0), free.pop(0)
-            receive, send = fork.Pipe(duplex=False)
-            process = fork.Process(target=_child, args=(work, item, place, send, alive))
-            process.start()
-            send.close()
-            running[process.sentinel] = (item, place, process, receive)
-        for sentinel in wait(list(running)):
-            assert isinstance(sentinel, int), sentinel
-            item, place, process, receive = running.pop(sentinel)
+    try:
+        while waiting or running:
+            while waiting and free:
+                item, place = waiting.pop(0), free.pop(0)
+                receive, send = fork.Pipe(duplex=False)
+                process = fork.Process(target=_child, args=(work, item, place, send, alive))
+                process.start()
+                send.close()
+                running[process.sentinel] = (item, place, process, receive)
+            for sentinel in wait(list(running)):
+                assert isinstance(sentinel, int), sentinel
+                item, place, process, receive = running.pop(sentinel)
+                process.join()
+                free.append(place)
+                error = _error(item, process, receive)
+                failed += [] if error is None else [error]
+    finally:
+        # After a stop signal nobody takes what they would put out.
+        for _, _, process, receive in running.values():
+            process.kill()
             process.join()
-            free.append(place)
-            error = _error(item, process, receive)
-            failed += [] if error is None else [error]
-    for end in alive:
-        os.close(end)
+            receive.close()
+        for end in alive:
+            os.close(end)
     if failed:
         first = failed[0]
         if len(failed) > 1:

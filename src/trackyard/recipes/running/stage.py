@@ -21,7 +21,7 @@ from trackyard.launch.lock import run_lock
 from trackyard.launch.orders import Orders, Training, leading, meet
 from trackyard.launch.processes import run_processes
 from trackyard.launch.signals import cause, deadline, stop_error, stop_flag, stopping_at
-from trackyard.recipes.running.ends import nothing_done, stopped, without_final
+from trackyard.recipes.running.ends import end_told, nothing_done, stopped, without_final
 from trackyard.recipes.running.job import Job
 from trackyard.recipes.running.made import record_beginning, record_made
 from trackyard.recipes.running.one_rank import Say, follow, logging_to, train_share
@@ -108,6 +108,7 @@ def _run(stage: Stage[J], train: Train, say: Say) -> None:
     with (
         run_lock(directory.path),
         logging_to(directory.log),
+        end_told(directory),
         stop_error(lambda reason: stopped(directory, job.again, reason)),
     ):
         sweep(directory.path)

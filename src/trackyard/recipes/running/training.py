@@ -15,7 +15,7 @@ import torch
 from safetensors import SafetensorError
 
 from trackyard.durable import atomic_directory
-from trackyard.errors import CheckpointError, StoppedEarly, TrackyardError
+from trackyard.errors import CheckpointError, StoppedEarly
 from trackyard.recipes.running.fitting import OutOfDeviceMemory, fit_smaller, fitted
 from trackyard.recipes.running.job import Job
 from trackyard.record.rundir import Attempt, RunDirectory
@@ -52,7 +52,9 @@ def train(
         if spool is not None:
             spool.machine(ranks.world, _device_name(), attempt.host)
             spool.tag("mlflow.user", _user())
-            machine = MachineUsage(used_gpus(local_world_size())).metrics
+            # Energy is of all GPUs of the run, or unknown: those of other nodes are not seen here.
+            here = local_world_size()
+            machine = MachineUsage(used_gpus(here) if here == ranks.world else None).metrics
         while engine is None:
             settings = fitted(given, directory.path)
             try:
@@ -138,7 +140,7 @@ def _user() -> str:
 
 
 def _device_name() -> str:
-    """What the ranks train on, as its driver or the system names it."""
+    """What the ranks train on, as its driver names it; a processor is no more than that."""
     device = _device()
     return torch.cuda.get_device_name(device) if device.type == "cuda" else "CPU"
 
@@ -164,6 +166,10 @@ def _spool(directory: RunDirectory, attempt: Attempt) -> Iterator[Spool | None]:
     with Spool(directory.spool, attempt) as spool:
         try:
             yield spool
-        except TrackyardError as error:
-            spool.status("stopped" if isinstance(error, StoppedEarly) else "failed")
+        except StoppedEarly:
+            spool.status("stopped")
+            raise
+        except Exception:
+            # Whatever it is: a lost peer is a plain RuntimeError here, and gets its words further out.
+            spool.status("failed")
             raise

@@ -82,7 +82,7 @@ def write_one(study: Study, name: str, cell: Cell | None, *, change: Change | No
         cell=name if cell is None else cell.name,
         seed=None if cell is None else cell.seed,
         run_id=_run(study, cell) if cell is not None and run else "abc",
-        inputs={} if cell is None else inputs(study, cell),
+        inputs={} if cell is None else inputs(study, cell) | (_samples(study) if run else {}),
     )
     write_result(study.document(name, cell), name, replace(made, **header), body)
 
@@ -100,6 +100,13 @@ def _header() -> Header:
 def inputs(study: Study, cell: Cell) -> dict[str, str]:
     paths = sorted(study.export(cell).glob("*"))
     return {path.relative_to(study.root).as_posix(): digest_file(path) for path in paths}
+
+
+def _samples(study: Study) -> dict[str, str]:
+    """What every run is trained on."""
+    study.curated.parent.mkdir(parents=True, exist_ok=True)
+    study.curated.write_text("samples")
+    return {study.curated.relative_to(study.root).as_posix(): digest_file(study.curated)}
 
 
 def right_answers(study: Study, cell: Cell) -> int:

@@ -8,6 +8,7 @@ import pytest
 import yaml
 
 from tests.recipes.datacomp.report.made_results import ITEMS, RIGHT, made_study, write_study
+from trackyard.digest import digest_file
 from trackyard.publish.card import model_card, number
 from trackyard.recipes.datacomp.cells import Cell
 from trackyard.recipes.datacomp.report.card import card_facts, card_path, write_cards
@@ -45,6 +46,8 @@ def test_every_part_that_the_specification_asks_for(study: Study, gathered: Gath
         "| eval_overlap | 12 | 2.99% |",
         "| all | 402 | 100.00% |",
         "| trained parameters | 69,889 (boundaries 128, gain 1, projector 69,760); 69,889 expected |",
+        f"| mini | made by this project, under the project's own licence | kind mini, revision made | "
+        f"`{digest_file(study.curated)[:12]}` |",
         "| language model | `tiny-gemma3` | none | made by this project",
         "- in_graph after step 1: first_moments of 7, the least 0.1",
         "- branch_connected after step 180: changes (another 0.5, zeros 0.7), reads True",

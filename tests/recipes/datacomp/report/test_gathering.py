@@ -36,7 +36,8 @@ def test_a_whole_study_passes_and_says_how_much_it_examined(whole: Study) -> Non
     found = gather(whole)
     cells, sets = 1 + 6 * len(SEEDS), len(SETS)
     assert found.examined.results == len(ALONE) + 2 * len(SEEDS) + cells * (1 + sets)
-    assert found.examined.inputs == 2 * 2 * len(SEEDS)
+    # Two files of each export, and the samples.
+    assert found.examined.inputs == 2 * 2 * len(SEEDS) + 1
     assert found.examined.items == dict.fromkeys(SETS, ITEMS)
     assert found.examined.commits == ("c" * 40,)
     # base_gemma and no_world_tokens of both seeds are one model: three pairs of a set are equal.

@@ -133,6 +133,7 @@ def test_a_path_to_start_from_that_is_absent_is_never_a_fresh_start(study: Study
     absent = {"training.init_from": "nowhere", "training.expected_trainable": 33_921}
     with pytest.raises(CheckpointError, match="holds no"):
         train(study_at(study.root, absent), WORLD, silent, PARAMETERS)
+    assert not (study.runs / "datacomp").exists(), "no run has begun"
 
 
 def test_the_difference_names_what_comes_and_goes() -> None:

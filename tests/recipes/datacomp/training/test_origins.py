@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.recipes.datacomp.tiny_study import PARAMETERS, silent, study_at
-from trackyard.errors import DataError
+from trackyard.errors import CheckpointError, DataError
 from trackyard.recipes.datacomp.cells import Cell
 from trackyard.recipes.datacomp.study import Study
 from trackyard.recipes.datacomp.training.jobs import world_job
@@ -71,6 +71,10 @@ def test_a_stage_transition_names_the_run_that_it_goes_on_from(trained: Study, t
     )
     run_id = read_lineage(tmp_path / "earlier").run_id
     assert world_job(begun, WORLD).spec.parent == run_id
+    weights = (tmp_path / "earlier" / "model.safetensors").rename(tmp_path / "away")
+    with pytest.raises(CheckpointError, match=r"earlier holds no model\.safetensors"):
+        world_job(begun, WORLD)
+    weights.rename(tmp_path / "earlier" / "model.safetensors")
     train(begun, WORLD, silent, PARAMETERS)
     chain = run_chain(begun.export(WORLD), tmp_path)
     assert {"model gemma", "parent: files", "parent: run", "parent: model gemma"} < {link.name for link in chain.walk()}

@@ -125,7 +125,7 @@ def test_the_stage_puts_out_everything(study: Study) -> None:
     body = read_result(results / "result.json", "compare").body
     assert body["recorded"]["configurations"] == 2
     metrics = read_metrics(results / "metrics.json")["sweep"]
-    assert {name.split("/")[1] for name in metrics if name.startswith("eval/")} == {"mmmu", "okvqa"}
+    assert {name.split("/")[-2] for name in metrics if name.startswith("eval/")} == {"mmmu", "okvqa"}
     for name in ("report.md", "points.csv", "figures/all-total.png", "figures/mmmu.svg", "pages/all.html",
                  "pages/plotly.min.js", "tables/okvqa.md", "frontiers/okvqa-decode.json"):  # fmt: skip
         assert (results / name).is_file(), name

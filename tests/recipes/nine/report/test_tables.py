@@ -54,11 +54,13 @@ def test_metrics_are_numbers_by_name(tmp_path: Path) -> None:
     write_numbers(gathered, found, listed, tmp_path)
     metrics = read_metrics(tmp_path / "metrics.json")
     assert metrics == {"sweep": sweep_metrics(listed)}
-    assert {name.split("/")[1] for name in metrics["sweep"] if name.startswith("eval/")} == {
+    assert {name.split("/")[-2] for name in metrics["sweep"] if name.startswith("eval/")} == {
         task.name for task in TASKS
     }
     best = listed[0].best
     assert metrics["sweep"][f"eval/{best.dataset}/{listed[0].task.metric}"] == best.metric[listed[0].task.metric].value
+    quick = listed[0].fastest.metric[listed[0].task.metric]
+    assert metrics["sweep"][f"eval/fastest/{best.dataset}/{listed[0].task.metric}"] == quick.value
     assert metrics["sweep"][f"latency/{best.dataset}/best_ms"] == best.times.parts["total"].p50
     assert len(list(csv.DictReader((tmp_path / "points.csv").open()))) == len(KEYS) * len(TASKS)
     values = configuration_metrics(gathered, SWEEP.keys[0])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import pytest
@@ -12,7 +13,8 @@ from trackyard.evaluate.intervals import wilson
 from trackyard.publish.card import CardFacts, model_card, number
 from trackyard.publish.measured import Measured
 from trackyard.recipes.pile_ffn.cells import Cell
-from trackyard.recipes.pile_ffn.report.card import DOCUMENTS, card_facts
+from trackyard.recipes.pile_ffn.parameters import ModelParameters
+from trackyard.recipes.pile_ffn.report.card import DOCUMENTS, _family, card_facts
 from trackyard.recipes.pile_ffn.results import read_result
 from trackyard.recipes.pile_ffn.study import Study
 
@@ -68,6 +70,19 @@ def test_the_card_of_a_trained_arm_and_of_the_untouched_model(study: Study) -> N
     assert "as it was" in untouched
     assert "## Training" not in untouched
     assert "monotone" not in untouched
+
+
+def test_the_family_is_that_of_the_model(study: Study) -> None:
+    def family(changed: ModelParameters) -> Sequence[str]:
+        return _family(Study(root=study.root, parameters=study.parameters.model_copy(update={"model": changed})))
+
+    model = study.parameters.model
+    assert model.made is not None
+    assert facts_of(study, Cell(arm="baseline", seed=42)).tags == ("gpt_neox", "pile_ffn", "baseline")
+    assert family(model.model_copy(update={"made": model.made.model_copy(update={"family": "llama"})})) == ("llama",)
+    published = {"made": None, "id": "owner/model", "revision": "a" * 40}
+    assert family(model.model_copy(update=published | {"size": "qwen2.5-0.5b"})) == ("qwen2",)
+    assert family(model.model_copy(update=published)) == ()
 
 
 def test_results_of_other_parameters_are_refused(study: Study) -> None:

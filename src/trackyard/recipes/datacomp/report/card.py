@@ -74,8 +74,8 @@ def card_facts(
         use=use
         or f"    trackyard publish export datacomp/{cell.label} OUT\n\nmakes a folder that stock libraries load.",
         metrics=tuple(_measured(parameters, cell, gathered)),
-        data=tuple(_trained_on(gathered)),
-        bases=tuple(_bases(parameters, trained)),
+        data=(_trained_on(parameters, gathered, trained),),
+        bases=tuple(_bases(parameters)),
         data_words=(_data(parameters, alone), _grid(("outcome of a row", "rows", "share"), _outcomes(alone["curate"]))),
         training=tuple(_training(parameters, trained)),
         further=(
@@ -102,22 +102,27 @@ def _measured(parameters: DatacompParameters, cell: Cell, gathered: Gathered) ->
             )  # fmt: skip
 
 
-def _trained_on(gathered: Gathered) -> Iterator[TrainedOn]:
-    origin, curated = gathered.alone["metadata"].body["origin"], gathered.alone["curate"]
-    yield TrainedOn(
+def _trained_on(parameters: DatacompParameters, gathered: Gathered, trained: Result) -> TrainedOn:
+    """The samples, by the digest of their list, as the lineage of the run has it."""
+    origin = gathered.alone["metadata"].body["origin"]
+    curated = Study(root=Path(), parameters=parameters).curated.as_posix()
+    return TrainedOn(
         name=str(origin.get("repo", origin["kind"])),
-        licence=OURS if origin["kind"] == "mini" else _of_pictures(origin),
+        licence=licence_of(origin),
         source=", ".join(f"{name} {value}" for name, value in origin.items() if name != "licence"),
-        fingerprint=curated.header.spec_digest,
+        fingerprint=trained.header.inputs[curated],
         hub=origin.get("repo"),
     )
 
 
-def _of_pictures(origin: Mapping[str, Any]) -> str | None:
+def licence_of(origin: Mapping[str, Any]) -> str | None:
+    """Of samples from an origin, as the stage `metadata` has it; None where it states none."""
+    if origin["kind"] == "mini":
+        return OURS
     return f"{origin['licence']} of the list; each picture has its own" if "licence" in origin else None
 
 
-def _bases(parameters: DatacompParameters, trained: Result) -> Iterator[BaseModel]:
+def _bases(parameters: DatacompParameters) -> Iterator[BaseModel]:
     for role, of in (("language model", parameters.gemma), ("world encoder", parameters.vae)):
         made = of.made is not None
         licence = OURS if made else LICENCES.get(of.id)

@@ -92,7 +92,7 @@ def record_metrics(study: Study, gathered: Gathered) -> tuple[int, list[str]]:
             directory, values = open_existing(path), outcome_of(study, gathered, cell)
             tags = arm_tags(study.group, cell.name, directory.spec.seed)
             tell(directory, tags=tags, datasets=_measured_on(study, gathered, label))
-            record_outcome(path, values, mark=min(values))
+            record_outcome(path, values)
             recorded += 1
     return recorded, absent
 

@@ -83,17 +83,20 @@ def write_export(
     write_sealed(folder / CONFIG, SCHEMA, body)
 
 
-def read_export(folder: Path, *, again: str) -> Export:
-    """Tensors that are the ones that were written. CheckpointError for a folder that is absent or incomplete.
+def require_export(folder: Path, *, again: str) -> None:
+    """CheckpointError for a folder that is absent or incomplete. again: the command or correction that helps then."""
+    for name in (CONFIG, WEIGHTS):
+        if not (folder / name).is_file():
+            raise CheckpointError(
+                what=f"{folder} holds no {name}",
+                why="without an export there are no trained weights; it is never replaced by fresh ones",
+                fix=again,
+            )
 
-    again: the command or correction that helps then.
-    """
-    if not (folder / CONFIG).is_file() or not (folder / WEIGHTS).is_file():
-        raise CheckpointError(
-            what=f"{folder} holds no {CONFIG if not (folder / CONFIG).is_file() else WEIGHTS}",
-            why="without an export there are no trained weights; it is never replaced by fresh ones",
-            fix=again,
-        )
+
+def read_export(folder: Path, *, again: str) -> Export:
+    """Tensors that are the ones that were written. CheckpointError as `require_export`, and for altered weights."""
+    require_export(folder, again=again)
     config = read_sealed(folder / CONFIG, SCHEMA, fix=again)
     try:
         found = digest_file(folder / WEIGHTS)

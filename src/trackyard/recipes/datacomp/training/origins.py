@@ -9,10 +9,10 @@ from typing import Any
 from trackyard.recipes.datacomp.base.loading import AGAIN, BaseFacts, base_facts
 from trackyard.recipes.datacomp.ingest.blocks import AGAIN as DOWNLOAD
 from trackyard.recipes.datacomp.latents.opening import LATENTS
-from trackyard.recipes.datacomp.report.card import LICENCES
+from trackyard.recipes.datacomp.report.card import LICENCES, OURS, licence_of
 from trackyard.recipes.datacomp.results import read_result
 from trackyard.recipes.datacomp.study import Study
-from trackyard.recipes.datacomp.training.export import CONFIG, WEIGHTS
+from trackyard.recipes.datacomp.training.export import CONFIG, WEIGHTS, require_export
 from trackyard.recipes.datacomp.training.samples import NAME
 from trackyard.record.identity import RunSpec
 from trackyard.record.lineage import data
@@ -20,13 +20,12 @@ from trackyard.record.lineage.data import DataSet
 from trackyard.record.lineage.document import read_lineage
 from trackyard.record.lineage.origins import Origins, Parent, StartingModel
 
-OURS = "made by this project, under the project's own licence"
-
 
 def origins_of(study: Study, spec: RunSpec, plan: Path) -> Origins:
     """DataError if a stage before it has not run. No file of a model is read."""
-    source: dict[str, Any] = dict(read_result(study.document("metadata"), "metadata").body["origin"])
-    licence = OURS if source["kind"] == "mini" else source.pop("licence", None)
+    origin: Mapping[str, Any] = read_result(study.document("metadata"), "metadata").body["origin"]
+    source = {key: value for key, value in origin.items() if key != "licence"}
+    licence = licence_of(origin)
     parent = source_run(study)
     return Origins(
         root=study.root,
@@ -47,9 +46,10 @@ def source_folder(study: Study) -> Path:
 
 
 def source_run(study: Study) -> str | None:
-    """The run that is gone on from. None without one, and where its export is absent: `take_over` refuses that."""
-    if study.parameters.training.init_from is None or not (source_folder(study) / CONFIG).is_file():
+    """The run that is gone on from; None without one. CheckpointError where its export is absent or incomplete."""
+    if study.parameters.training.init_from is None:
         return None
+    require_export(source_folder(study), again="correct datacomp.training.init_from in params.yaml")
     return read_lineage(source_folder(study)).run_id
 
 

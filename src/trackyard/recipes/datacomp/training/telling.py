@@ -12,11 +12,9 @@ from trackyard.recipes.datacomp.cells import Cell
 from trackyard.recipes.datacomp.study import Study
 from trackyard.recipes.datacomp.training.samples import NAME
 from trackyard.recipes.reporting.grouping import arm_tags
+from trackyard.recipes.running.outcome import CURVE, tell_end
 from trackyard.record.identity import RunSpec
 from trackyard.record.spool import Spool
-
-CURVE = "train/loss"
-"""Spooled step by step: its last point is the loss of the run."""
 
 
 def run_metrics(body: Mapping[str, Any]) -> dict[str, float]:
@@ -44,5 +42,5 @@ def tell_origin(study: Study, cell: Cell, spec: RunSpec, spool: Spool) -> None:
 
 def tell_outcome(study: Study, cell: Cell, steps: int, body: Mapping[str, Any], spool: Spool) -> None:
     """The numbers of a run that is over, and where its export will lie."""
-    spool.metrics({name: value for name, value in run_metrics(body).items() if name != CURVE}, steps)
-    spool.model(f"theworld-{cell.name.replace('_', '-')}", study.export(cell).relative_to(study.root).as_posix())
+    name, export = f"theworld-{cell.name.replace('_', '-')}", study.export(cell).relative_to(study.root).as_posix()
+    tell_end(spool, run_metrics(body), steps, model=name, export=export)

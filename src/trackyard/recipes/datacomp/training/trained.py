@@ -14,13 +14,12 @@ from trackyard.recipes.datacomp.training.job import WorldJob
 from trackyard.recipes.datacomp.training.jobs import visible
 from trackyard.recipes.datacomp.training.starting import device
 from trackyard.recipes.datacomp.training.telling import tell_outcome
-from trackyard.recipes.running.history import peak_rate, spooled_steps
+from trackyard.recipes.running.history import last_checkpoint, peak_rate, spooled_steps
 from trackyard.recipes.running.moved import read_movement
 from trackyard.recipes.running.training import FINAL
 from trackyard.record.rundir import RunDirectory
 from trackyard.record.spool import Spool
 from trackyard.schema import read_document, write_document
-from trackyard.train.checkpoint import MANIFEST, complete_checkpoints
 
 SCHEMA = "trackyard-datacomp-run/1"
 COLUMNS = ("step", "tokens", "lr", "train_nll", "grad_norm", "tokens_per_s")
@@ -68,7 +67,6 @@ def _body(job: WorldJob, directory: RunDirectory) -> dict[str, Any]:
     lengths, plan = job.draws.lengths, job.plan
     drawn = [job.draws.of_step(step) for step in range(job.steps)]
     tokens = [int(count) for numbers in drawn for count in lengths.tokens[numbers]]
-    checkpoint = complete_checkpoints(directory.checkpoints)[-1]
     return {
         "counts": by_component(counts),
         "expected": export.config["trained"],
@@ -92,10 +90,7 @@ def _body(job: WorldJob, directory: RunDirectory) -> dict[str, Any]:
             *({"audit": "movement", "step": report["step"], "tensors": report["audit"]} for report in movement),
         ],
         "resumes": resumes,
-        "checkpoint": {
-            "path": checkpoint.relative_to(job.root).as_posix(),
-            "digest": digest_file(checkpoint / MANIFEST),
-        },
+        "checkpoint": last_checkpoint(job, directory),
         "export": digest_file(export.folder / CONFIG),
     }
 
@@ -113,4 +108,3 @@ def _record(job: WorldJob, directory: RunDirectory, body: Mapping[str, Any]) -> 
     """The numbers, the export and the end into a spool of their own attempt."""
     with Spool(directory.spool, directory.new_attempt()) as spool:
         tell_outcome(job.study, job.cell, job.steps, body, spool)
-        spool.status("finished")

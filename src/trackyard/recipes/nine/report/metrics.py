@@ -54,7 +54,7 @@ def sweep_metrics(found: Sequence[Finding]) -> dict[str, float]:
         name, metric = of.task.name, of.task.metric
         values |= {
             f"eval/{name}/{metric}": of.best.metric[metric].value,
-            f"eval/{name}/fastest/{metric}": of.fastest.metric[metric].value,
+            f"eval/fastest/{name}/{metric}": of.fastest.metric[metric].value,
             f"eval/{name}/as_good": len(of.as_good),
             f"eval/{name}/on_frontier": of.on_frontier,
             f"eval/{name}/configurations": of.configurations,

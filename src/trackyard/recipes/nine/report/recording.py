@@ -73,6 +73,6 @@ def record_sweep(
             )
             asked = [fact for fact in datasets if key in gathered.results.get(fact.name, {})]
             tell(directory, tags=tags | {KEY_TAG: key}, datasets=asked)
-            record_outcome(directory.path, values, mark=min(values))
+            record_outcome(directory.path, values)
             recorded += 1
     return whole.spec.run_id, recorded

@@ -14,11 +14,9 @@ from trackyard.recipes.pile_ffn.cells import Cell
 from trackyard.recipes.pile_ffn.study import Study
 from trackyard.recipes.pile_ffn.text.token_sets import TokenSet, open_set
 from trackyard.recipes.reporting.grouping import arm_tags
+from trackyard.recipes.running.outcome import CURVE, tell_end
 from trackyard.record.identity import RunSpec
 from trackyard.record.spool import Spool
-
-CURVE = "train/loss"
-"""Spooled step by step: its last point is the loss of the run."""
 
 
 def arm_of(spec: RunSpec) -> str:
@@ -49,6 +47,6 @@ def tell_origin(study: Study, spec: RunSpec, tokens: TokenSet, spool: Spool) -> 
 def tell_outcome(study: Study, spec: RunSpec, steps: int, body: Mapping[str, Any], spool: Spool) -> None:
     """The numbers of a run that is over, and where its export will lie."""
     arm = arm_of(spec)
-    spool.metrics({name: value for name, value in run_metrics(body).items() if name != CURVE}, steps)
     cell = CELL if arm == CELL.arm else Cell(arm=arm, seed=spec.seed)
-    spool.model(f"pile-ffn-{arm.replace('_', '-')}", study.export(cell).relative_to(study.root).as_posix())
+    name, export = f"pile-ffn-{arm.replace('_', '-')}", study.export(cell).relative_to(study.root).as_posix()
+    tell_end(spool, run_metrics(body), steps, model=name, export=export)

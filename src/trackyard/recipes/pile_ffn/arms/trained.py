@@ -9,7 +9,6 @@ import time
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from trackyard.digest import digest_file
 from trackyard.models.nonneg_export import EXACT
 from trackyard.recipes.pile_ffn.arms.exporting import verified
 from trackyard.recipes.pile_ffn.arms.job import WindowJob
@@ -17,13 +16,12 @@ from trackyard.recipes.pile_ffn.arms.starting import load_plain
 from trackyard.recipes.pile_ffn.arms.telling import tell_outcome
 from trackyard.recipes.pile_ffn.arms.validating import val_nll
 from trackyard.recipes.pile_ffn.measures.exports import device
-from trackyard.recipes.running.history import peak_rate, spooled_steps
+from trackyard.recipes.running.history import last_checkpoint, peak_rate, spooled_steps
 from trackyard.recipes.running.moved import read_movement
 from trackyard.recipes.running.training import FINAL
 from trackyard.record.rundir import RunDirectory
 from trackyard.record.spool import Spool
 from trackyard.schema import read_document, write_document
-from trackyard.train.checkpoint import MANIFEST, complete_checkpoints
 
 SCHEMA = "trackyard-pile-ffn-run/1"
 COLUMNS = ("step", "tokens", "lr", "train_nll", "val_nll", "grad_norm", "tokens_per_s")
@@ -52,7 +50,6 @@ def _body(job: WindowJob, directory: RunDirectory) -> dict[str, Any]:
     rows, resumes = history(job, directory)
     rows[-1]["val_nll"] = validation
     movement = read_movement(directory.path, job.steps)
-    checkpoint = complete_checkpoints(directory.checkpoints)[-1]
     return {
         "steps": job.steps,
         "tokens": job.plan.predicted,
@@ -65,10 +62,7 @@ def _body(job: WindowJob, directory: RunDirectory) -> dict[str, Any]:
         "movement": [{key: report[key] for key in ("step", "median_changed", "small_share")} for report in movement],
         "verified": examined,
         "resumes": resumes,
-        "checkpoint": {
-            "path": checkpoint.relative_to(job.root).as_posix(),
-            "digest": digest_file(checkpoint / MANIFEST),
-        },
+        "checkpoint": last_checkpoint(job, directory),
     }
 
 
@@ -96,4 +90,3 @@ def _record(job: WindowJob, directory: RunDirectory, body: Mapping[str, Any]) ->
     """The numbers, the export and the end into a spool of their own attempt."""
     with Spool(directory.spool, directory.new_attempt()) as spool:
         tell_outcome(job.study, job.spec, job.steps, body, spool)
-        spool.status("finished")

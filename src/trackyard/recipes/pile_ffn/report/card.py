@@ -8,6 +8,7 @@ from trackyard.errors import DataError
 from trackyard.publish.card import BaseModel, CardFacts, TrainedOn, number
 from trackyard.publish.measured import Measured, share
 from trackyard.recipes.pile_ffn.cells import Arm, Cell
+from trackyard.recipes.pile_ffn.cost.sizes import size_of
 from trackyard.recipes.pile_ffn.report.gathering import ATTACKS
 from trackyard.recipes.pile_ffn.results import Result, read_result
 from trackyard.recipes.pile_ffn.study import Study
@@ -41,7 +42,7 @@ def card_facts(
         what=WHAT[arm.kind].format(variant=arm.variant),
         task="text-generation",
         library="transformers",
-        tags=("gpt_neox", "pile_ffn", arm.name),
+        tags=(*_family(study), "pile_ffn", arm.name),
         use=use,
         metrics=(*_perplexity(study, cell), *_benchmarks(study, cell), *_attacks(study, cell)),
         data=data,
@@ -52,6 +53,12 @@ def card_facts(
         lineage=lineage,
         verify=f"trackyard lineage verify artifacts/pile_ffn/export/{cell.path}",
     )
+
+
+def _family(study: Study) -> tuple[str, ...]:
+    """Of the model's class; nothing for one of the hub whose size is not among ours."""
+    model = study.parameters.model
+    return () if model.made is None and model.size is None else (size_of(model).family,)
 
 
 def _measured(study: Study, stage: str, cell: Cell) -> Result:

@@ -31,8 +31,6 @@ from trackyard.record.rundir import open_existing
 from trackyard.record.tracking.server import DatasetFact
 from trackyard.record.tracking.tree import GROUP_TAG
 
-MARK = "test/nll"
-"""Only the outcome of a study has it: a spool with it holds one."""
 WHOLE = "study"
 """Stage of the run of the whole study, and its label in metrics.json."""
 TRAIN = "train"
@@ -87,7 +85,7 @@ def record_metrics(study: Study, gathered: Gathered) -> tuple[int, list[str]]:
         tell(
             open_existing(path), tags=arm_tags(study.group, cell.arm, spec.seed), datasets=_measured_on(gathered, name)
         )
-        record_outcome(path, cell_metrics(gathered, name), mark=MARK)
+        record_outcome(path, cell_metrics(gathered, name))
         recorded += 1
     return recorded, absent
 
