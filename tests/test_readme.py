@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import json
 import os
 import re
@@ -17,6 +18,7 @@ import typer
 import yaml
 from PIL import Image
 
+from benchmarks.__main__ import NAMES
 from checks.readme import readme_commands, registry_problems
 from checks.repository import files
 from tests.system.readme_commands import EXECUTED_BY
@@ -110,6 +112,57 @@ def test_each_command_of_the_readme_is_executed_by_a_test() -> None:
 
 def test_a_command_that_no_test_executes_is_a_problem() -> None:
     assert registry_problems([*COMMANDS, "make coffee"], EXECUTED_BY, ROOT)[0] == "no test runs `make coffee`"
+
+
+def typed_in(test: str) -> set[str]:
+    """Commands that the words of a test type: a list of words, a whole line, or words that pick one of the README's."""
+    file, _, name = test.partition("::")
+    tree = ast.parse((ROOT / file).read_bytes())
+    constants = {
+        target.id: node.value.value
+        for node in tree.body
+        if isinstance(node, ast.Assign) and isinstance(node.value, ast.Constant)
+        for target in node.targets
+        if isinstance(target, ast.Name)
+    }
+
+    def word(node: ast.expr) -> str:
+        if isinstance(node, ast.Name):
+            return str(constants.get(node.id, ""))
+        return str(node.value) if isinstance(node, ast.Constant) else ""
+
+    # Lines that a whole file shares; what a test types by words stands in the test.
+    found = {node.value for node in ast.walk(tree) if isinstance(node, ast.Constant) and isinstance(node.value, str)}
+    (function,) = [node for node in tree.body if isinstance(node, ast.FunctionDef) and node.name == name]
+    for node in ast.walk(function):
+        if isinstance(node, ast.List):
+            found.add(" ".join(map(word, node.elts)))
+        elif isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == command.__name__:
+            found.add(command(*map(word, node.args)))
+    return found
+
+
+def test_the_test_of_a_command_types_it() -> None:
+    """That a pipeline has run under another command does not show that this one runs it. Of make: the recipes below."""
+    typed = {text: test for text, test in EXECUTED_BY.items() if not text.startswith("make ")}
+    assert len(typed) > 20
+    assert [text for text, test in typed.items() if text not in typed_in(test)] == []
+    assert "dvc repro stage2" not in typed_in("tests/system/test_demo.py::test_demo")
+
+
+@pytest.mark.parametrize(
+    ("target", "recipe"),
+    [
+        ("demo", ["dvc repro stage3", "trackyard table molmo2"]),
+        ("demo-all", ["dvc repro compare"]),
+        ("ui", ["trackyard ui"]),
+    ],
+)
+def test_make_types_the_commands_that_the_tests_type(target: str, recipe: list[str]) -> None:
+    """Data and the environment aside."""
+    argv = ["make", "--dry-run", "--old-file=setup", target]
+    lines = subprocess.run(argv, cwd=ROOT, capture_output=True, text=True, check=True).stdout.splitlines()
+    assert [line for line in lines if line.startswith(("dvc ", "trackyard "))] == recipe
 
 
 def test_ci_runs_the_tests() -> None:
@@ -303,6 +356,16 @@ def test_the_reference_lists_every_make_target() -> None:
     (line,) = re.findall(r"^Make targets: (.*)\.$", text, re.MULTILINE)
     targets = re.findall(r"^([a-z-]+):.*## ", (ROOT / "Makefile").read_text(), re.MULTILINE)
     assert re.findall(r"`([a-z-]+)`", line) == targets
+
+
+def test_the_table_of_benchmarks_is_what_make_bench_runs_and_what_it_leaves_out() -> None:
+    text = (ROOT / "benchmarks" / "README.md").read_text()
+    listed = re.findall(r"^\| `(\w+)` \|", text, re.MULTILINE)
+    out = re.findall(
+        r"`python (?:-m benchmarks\.|benchmarks/)(\w+)", text.partition("leaves out")[2].partition("\n\n")[0]
+    )
+    assert sorted(listed) == sorted({*NAMES, *out} - {"verify", "url_ingest"})
+    assert [name for name in out if not (ROOT / "benchmarks" / f"{name}.py").is_file()] == []
 
 
 def test_every_dependency_has_a_reason() -> None:

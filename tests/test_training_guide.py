@@ -1,4 +1,4 @@
-"""docs/training.md against the code: what a run can say is in it, and its command lines exist.
+"""docs/training.md against the code: what a run can say is in it, and the profiles and sites that it names exist.
 
 A sentence of the code becomes a template: its literal words, with … for each value. The guide must hold every template.
 """
@@ -8,20 +8,12 @@ from __future__ import annotations
 import ast
 import itertools
 import re
-import shlex
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import Any
 
 import pytest
-import typer.main
-import yaml
-from typer.exceptions import TyperException
-
-from checks.readme import readme_commands
-from trackyard.cli.main import app
 
 ROOT = Path(__file__).resolve().parents[1]
 SOURCE = ROOT / "src" / "trackyard"
@@ -55,10 +47,6 @@ EQUIVALENT = {
 """Sentences that are put together at run time: expression -> what they are made of, each a template in that module."""
 PASSED_ON = {"order.what", "error.what", "f'{type(error).__name__}: {error}'"}
 """Words of another error, which has its own place in the guide."""
-LAUNCHERS = {"torchrun": "-m", "deepspeed": "--module", "srun": None}
-"""Programs that start trackyard, and the option that names a module to them."""
-OTHERS = {"ls", "mv"}
-"""Programs of every machine."""
 
 
 @dataclass(frozen=True)
@@ -253,60 +241,6 @@ def caller():
         "second of old is …, alas",
         "step …: … s",
     ]
-
-
-def not_a_command(line: str) -> str | None:
-    """Why a line of shell is no command that exists; None if it is one."""
-    words = shlex.split(line.partition(" > ")[0])
-    program, rest = words[0], words[1:]
-    if program in OTHERS:
-        return None
-    if program == "dvc":
-        stages = yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"]
-        return None if rest[:1] == ["repro"] and rest[1] in stages else f"no stage: {line}"
-    if program in LAUNCHERS:
-        if "trackyard" not in rest:
-            return f"starts no trackyard: {line}"
-        at = rest.index("trackyard")
-        option = LAUNCHERS[program]
-        if option is not None and rest[at - 1] != option:
-            return f"{program} wants {option}: {line}"
-        program, rest = "trackyard", rest[at + 1 :]
-    if program != "trackyard":
-        return f"unknown program: {line}"
-    command: Any = typer.main.get_command(app)
-    while hasattr(command, "commands"):
-        if not rest or rest[0] not in command.commands:
-            return f"no such command: {line}"
-        command, rest = command.commands[rest[0]], rest[1:]
-    try:
-        command.make_context(command.name, rest)
-    except TyperException as error:
-        return f"{error}: {line}"
-    return None
-
-
-def test_every_command_of_the_guide_exists() -> None:
-    commands = readme_commands(GUIDE)
-    assert len(commands) >= 15
-    assert [problem for line in commands if (problem := not_a_command(line))] == []
-
-
-@pytest.mark.parametrize(
-    "line",
-    [
-        "trackyard estimates molmo2 stage2",
-        "trackyard estimate molmo2 stage2 --profil h100",
-        "trackyard estimate molmo2",
-        "trackyard plan shows stage2",
-        "torchrun --nproc-per-node 2 trackyard run molmo2 stage2",
-        "srun --nodes 2 python train.py",
-        "dvc repro stage9",
-        "make coffee",
-    ],
-)
-def test_a_command_that_does_not_exist_is_named(line: str) -> None:
-    assert not_a_command(line) is not None
 
 
 def test_profiles_and_sites_that_the_guide_names_exist() -> None:

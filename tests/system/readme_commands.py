@@ -10,19 +10,15 @@ _ALL = "tests/system/test_demo_all.py"
 
 EXECUTED_BY: dict[str, str] = {
     "make demo": f"{_DEMO}::test_demo",
-    "dvc repro pipelines/pile_ffn/dvc.yaml": (
-        "tests/system/test_pile_ffn.py::test_every_stage_ran_and_the_table_has_every_arm"
-    ),
+    "dvc repro pipelines/pile_ffn/dvc.yaml": "tests/system/test_pile_ffn.py::test_repro_again_does_nothing",
     "trackyard estimate pile_ffn study --profile pythia-1.4b-a100 --site slurm-template": (
         f"{_HERE}::test_the_estimate_of_a_study"
     ),
-    "dvc repro pipelines/datacomp/dvc.yaml": (
-        "tests/system/test_datacomp.py::test_every_stage_ran_and_the_table_has_every_arm"
-    ),
+    "dvc repro pipelines/datacomp/dvc.yaml": "tests/system/test_datacomp.py::test_nothing_is_run_twice",
     "trackyard estimate datacomp study --profile theworld-100k-h200 --site slurm-template": (
         f"{_HERE}::test_the_estimate_of_a_study"
     ),
-    "dvc repro pipelines/nine/dvc.yaml": f"{_NINE}::test_every_stage_ran_and_the_table_has_every_data_set",
+    "dvc repro pipelines/nine/dvc.yaml": f"{_NINE}::test_nothing_is_run_twice",
     "trackyard evaluate tasks --group nine": f"{_NINE}::test_the_tasks_are_listed",
     "make demo-all": f"{_ALL}::test_every_pipeline_ran_once_and_the_report_last",
     "dvc repro compare": f"{_ALL}::test_nothing_is_run_twice",
