@@ -52,8 +52,9 @@ def test_parameters_are_flat_texts(spec_of: SpecOf) -> None:
 
 def test_a_restart_never_changes_a_parameter(spec_of: SpecOf) -> None:
     parts = {
-        "1": part({"event": "params", "values": {"world": 2, "steps": 99}}),
-        "2": part({"event": "params", "values": {"world": 4}}),
+        "1": part({"event": "machine"}, {"event": "params", "values": {"world": 2, "steps": 99}}),
+        "2": part({"event": "machine"}, {"event": "params", "values": {"world": 4}}),
+        "3": part({"event": "status", "state": "finished", "timestamp": 1}),
     }
     description = describe(spec_of(), parts, PointCensus())
     assert (description.params["world"], description.params["steps"]) == ("2", "12")

@@ -59,7 +59,7 @@ def describe(
 
     refused: points that the store did not take, by metric.
     """
-    tags = {**identity_tags(spec), "trackyard.attempts": str(len(parts))}
+    tags = {**identity_tags(spec), "trackyard.attempts": str(sum(1 for _ in events(parts, "machine")))}
     if census.nonfinite:
         tags["trackyard.nonfinite"] = f"{len(census.nonfinite)}: {' '.join(census.nonfinite[:_SHOWN])}"
     if census.differences:

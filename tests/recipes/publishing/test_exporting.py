@@ -168,6 +168,7 @@ def test_the_cost_is_that_of_the_run(made: Path) -> None:
         Recorded.of(made, root, again="again").cost()
     directory = open_or_create(root / "runs", SPEC)
     with Spool(directory.spool, directory.new_attempt()) as spool:
+        spool.machine(1, "CPU", "node")
         spool.metrics({"train/loss": 2.0}, 1)
         spool.status("finished")
     assert dict(Recorded.of(made, root, again="again").cost())["attempts"] == "1"

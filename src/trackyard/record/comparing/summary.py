@@ -28,10 +28,11 @@ _JOULES_PER_KWH = 3.6e6
 class RunSummary:
     """One run.
 
-    path: its directory, absolute. spec: as spec.json has it. status: MLflow's word for the newest attempt. started_ms:
-    of the first attempt, where none began of spec.json; ended_ms: None for a run that goes on or may. Both are
-    milliseconds since 1970. metrics: last value of each, by name; no_number: those whose last one is not finite, which
-    are not among them. tags: those that were spooled. evaluated: digests of the data that it was measured on, by name.
+    path: its directory, absolute. spec: as spec.json has it. status: MLflow's word for the newest attempt. attempts:
+    those that began to train, none of a run that trains nothing. started_ms: of the first attempt, where none began of
+    spec.json; ended_ms: None for a run that goes on or may. Both are milliseconds since 1970. metrics: last value of
+    each, by name; no_number: those whose last one is not finite, which are not among them. tags: those that were
+    spooled. evaluated: digests of the data that it was measured on, by name.
     world, device: of the newest attempt that said so. hours: of training, by the clock; device_hours: of all devices
     together; energy_kwh: of the GPUs. Each of these is None where it is not known, and 0 only if it was measured as 0.
     """
@@ -83,7 +84,7 @@ def read_summary(run_directory: Path) -> RunSummary:
         seed=int(spec["seed"]),
         spec=spec,
         status=state,
-        attempts=len({attempt.number for attempt in attempts} | {spooled_attempt(spool) for spool in spools}),
+        attempts=len(machines),
         started_ms=(
             int(datetime.fromisoformat(attempts[0].started).timestamp() * 1000)
             if attempts

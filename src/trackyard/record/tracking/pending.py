@@ -64,10 +64,10 @@ def _pending(name: str, run: RunDirectory, last: LastSync | None, store: str) ->
     spooled = sum(len(line.points) for line in undelivered(parts, {}, PointCensus()))
     refused = 0 if known is None else sum(known.refused.values())
     why = ""
-    if last is None or last.store != store:
-        why = f"the last sync here was not to {store}" if left else ""
-    else:
+    if last is not None and last.store == store:
         why = last.failed.get(name, "") or (last.why if left else "")
+    elif left:
+        why = "no sync has run here" if last is None else f"the last sync here was not to {store}"
     return RunPending(
         path=name,
         spooled=spooled,
