@@ -27,7 +27,7 @@ def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def test_what_is_there(root: Path) -> None:
     done = CliRunner().invoke(app, ["--out", "shown"])
     assert done.exit_code == 0, done.output
-    assert "absent    molmo2 stage2: dvc repro stage2" in done.stdout
+    assert "absent    molmo2 stage2 and stage3: dvc repro stage3" in done.stdout
     assert done.stdout.splitlines()[-1] == "shown/index.html, and report.md, metrics.json, runs.csv beside it"
     assert (root / "shown" / "index.html").is_file()
 

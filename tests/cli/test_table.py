@@ -10,7 +10,7 @@ import pytest
 
 from tests.recipes.molmo2.test_outcome import RESULT
 from trackyard.cli.table import table
-from trackyard.errors import DataError
+from trackyard.errors import ConfigError, DataError
 from trackyard.recipes.molmo2.outcome import stage_metrics
 from trackyard.record.metrics_file import write_metrics
 
@@ -58,6 +58,17 @@ def test_numbers_of_an_earlier_form_are_refused(root: Path) -> None:
     path.write_text(json.dumps(earlier))
     with pytest.raises(DataError, match="another schema"):
         table("molmo2")
+
+
+def test_numbers_of_another_stage_are_refused(root: Path) -> None:
+    write_metrics(metrics_of(root, "stage1"), {"stage2": stage_metrics(RESULT)})
+    with pytest.raises(DataError, match="has stage2, and no 'stage1'"):
+        table("molmo2")
+
+
+def test_another_track_is_not_said_to_have_no_result(root: Path) -> None:
+    with pytest.raises(ConfigError, match="no table of 'nine'"):
+        table("nine")
 
 
 def test_nothing_to_show(root: Path) -> None:

@@ -9,9 +9,11 @@ from typing import Annotated
 import typer
 
 from trackyard.cli.root import repository_root
-from trackyard.errors import DataError
-from trackyard.record.metrics_file import FILE, read_metrics
+from trackyard.errors import ConfigError, DataError
+from trackyard.recipes.reporting.labelled import labelled_metrics
+from trackyard.record.metrics_file import FILE
 
+TRACK = "molmo2"
 STAGES = ("stage1", "stage2", "stage3")
 SCORES = {
     "counting": ("counting accuracy", ".1%"),
@@ -22,34 +24,40 @@ SCORES = {
 Metrics = Mapping[str, float]
 
 
-def table(track: Annotated[str, typer.Argument(help="molmo2")] = "molmo2") -> None:
+def table(track: Annotated[str, typer.Argument(help=TRACK)] = TRACK) -> None:
     """Print every finished stage of a track, and the next command to type."""
+    if track != TRACK:
+        raise ConfigError(
+            what=f"no table of {track!r}",
+            why=f"it is of the stages of {TRACK}; the report has the results of every track",
+            fix="trackyard report",
+        )
     root = repository_root()
-    found = [stage for stage in STAGES if _metrics_path(root, track, stage).is_file()]
+    found = [stage for stage in STAGES if _metrics_path(root, stage).is_file()]
     if not found:
         raise DataError(
-            what=f"no stage of {track} has a result in {root / 'artifacts'}",
+            what=f"no stage of {TRACK} has a result in {root / 'artifacts'}",
             why="there is nothing to show",
             fix="make demo",
         )
-    _print(root, track, found)
+    _print(root, found)
 
 
 def print_stage(root: Path, stage: str) -> None:
     """The table of one stage, after it ran."""
-    _print(root, "molmo2", [stage])
+    _print(root, [stage])
 
 
-def _metrics_path(root: Path, track: str, stage: str) -> Path:
-    return root / "artifacts" / track / stage / FILE
+def _metrics_path(root: Path, stage: str) -> Path:
+    return root / "artifacts" / TRACK / stage / FILE
 
 
-def _print(root: Path, track: str, stages: list[str]) -> None:
+def _print(root: Path, stages: list[str]) -> None:
     from rich.console import Console
     from rich.table import Table
 
-    found = {stage: read_metrics(_metrics_path(root, track, stage))[stage] for stage in stages}
-    shown = Table(title=f"{track}: at the start of each stage -> trained")
+    found = {stage: labelled_metrics(_metrics_path(root, stage), stage, fix=f"dvc repro {stage}") for stage in stages}
+    shown = Table(title=f"{TRACK}: at the start of each stage -> trained")
     shown.add_column("")
     for stage in stages:
         shown.add_column(stage, justify="right")
@@ -57,12 +65,12 @@ def _print(root: Path, track: str, stages: list[str]) -> None:
         shown.add_row(label, *cells)
     console = Console(width=110)
     console.print(shown)
-    first = found[stages[0]]
+    # Validated on the same rows after every stage; one that was not scored says nothing.
+    scored = {metric: of for metric in SCORES for of in found.values() if f"validation/{metric}" in of}
     chances = [
-        f"{metric.replace('_', ' ')} {first[f'chance/validation/{metric}']:.3f} "
-        f"({first[f'examples/validation/{metric}']:.0f} examples)"
-        for metric in SCORES
-        if f"validation/{metric}" in first
+        f"{metric.replace('_', ' ')} {of[f'chance/validation/{metric}']:.3f} "
+        f"({of[f'examples/validation/{metric}']:.0f} examples)"
+        for metric, of in scored.items()
     ]
     console.print(f"by chance: {', '.join(chances)}")
     last = STAGES.index(stages[-1])

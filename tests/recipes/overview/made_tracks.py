@@ -14,7 +14,7 @@ import trackyard
 from tests.recipes.datacomp.report import made_results as datacomp
 from tests.recipes.nine.report.made_sweep import LEVELS, SWEEP, TASKS, made_result, made_scores
 from tests.recipes.pile_ffn import made_results as pile_ffn
-from trackyard.digest import digest_file
+from trackyard.digest import digest_file, digest_json
 from trackyard.plan.build import build_plan
 from trackyard.plan.inputs import DatasetInput, PlanInputs
 from trackyard.plan.mixture_parameters import MixtureParameters
@@ -22,11 +22,14 @@ from trackyard.plan.packing import Budget
 from trackyard.plan.plan import Plan
 from trackyard.recipes.datacomp.report.comparing import compare
 from trackyard.recipes.molmo2.outcome import stage_metrics
+from trackyard.recipes.nine.declared import SCHEMA as DECLARED
 from trackyard.recipes.nine.report import comparing as nine_report
 from trackyard.recipes.nine.report.gathering import put_together
 from trackyard.recipes.nine.report.metrics import summary
 from trackyard.recipes.nine.results import DOCUMENT, Header, write_result
+from trackyard.recipes.overview.nine import STAGES
 from trackyard.recipes.pile_ffn.report.aggregating import aggregate
+from trackyard.recipes.pile_ffn.study import MADE
 from trackyard.record.code import CodeIdentity
 from trackyard.record.identity import RunSpec
 from trackyard.record.lineage.data import DataSet, rows
@@ -47,6 +50,8 @@ COUNTING = {"stage1": 0.25, "stage2": 0.5, "stage3": 0.625}
 CHANCE, EXAMPLES = 0.2, 64
 SETS = ("charts", "clips")
 NINE = TASKS[3:5]
+MADE_TASK = "hellaswag"
+"""Of the benchmarks of pile_ffn, the one whose items are made."""
 
 
 def make_all(root: Path) -> None:
@@ -58,13 +63,23 @@ def make_all(root: Path) -> None:
 
 def make_pile_ffn(root: Path) -> None:
     study = pile_ffn.made_study(root, seeds=SEEDS)
-    pile_ffn.write_study(study)
+
+    def name_items(stage: str, name: str, body: dict[str, Any]) -> None:
+        for task, found in body["tasks"].items() if stage == "eval_bench" else ():
+            found["dataset"] = MADE if task == MADE_TASK else f"hub/{task}"
+
+    pile_ffn.write_study(study, name_items)
     aggregate(study, _silent)
 
 
 def make_datacomp(root: Path) -> None:
     study = datacomp.made_study(root, seeds=SEEDS)
-    datacomp.write_study(study)
+
+    def name_source(result: str, cell: str, body: dict[str, Any]) -> None:
+        if result == "eval_data":
+            body["source"] = MADE
+
+    datacomp.write_study(study, name_source)
     compare(study, _silent)
 
 
@@ -78,10 +93,19 @@ def make_nine(root: Path) -> None:
     gathered = put_together(replace(SWEEP, keys=keys), NINE, measured, made_scores)
     results = root / "artifacts" / "nine" / "results"
     found, warned, _ = nine_report.put_out(gathered, results, resamples=100)
+    parameters = {"data": {"fixture": {"seed": 0}}}
+    declared = results.parent / "parameters" / "compare.json"
+    declared.parent.mkdir()
+    write_document(declared, DECLARED, {"results": {"compare": parameters}})
     header = Header(
-        spec_digest="s" * 64, git_commit=CODE.commit, image_digest="none", libs={}, model="d" * 64, inputs={},
-        device="a processor", wall_s=36.0,
+        spec_digest=digest_json(parameters), git_commit=CODE.commit, image_digest="none", libs={}, model="d" * 64,
+        inputs={}, device="a processor", wall_s=36.0,
     )  # fmt: skip
+    for stage in STAGES:
+        body = {"training": None} if stage == "model" else {}
+        write_result(results.parent / stage / DOCUMENT, stage, header, body)
+    accuracy = results.parent / "accuracy" / DOCUMENT
+    read = {accuracy.relative_to(root).as_posix(): digest_file(accuracy)}
     body = {
         "watermark": gathered.watermark,
         "warnings": warned,
@@ -89,8 +113,7 @@ def make_nine(root: Path) -> None:
         "best": {each.task.name: each.best.key for each in found},
         "as_good": {each.task.name: list(each.as_good) for each in found},
     }
-    write_result(results / DOCUMENT, "compare", header, body)
-    write_result(results.parent / "accuracy" / DOCUMENT, "accuracy", header, {"answers": 1})
+    write_result(results / DOCUMENT, "compare", replace(header, inputs=read), body)
 
 
 def make_molmo2(root: Path, stages: Sequence[str] = tuple(STEPS)) -> None:

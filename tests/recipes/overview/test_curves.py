@@ -25,12 +25,21 @@ def test_a_panel_for_each_stage(tmp_path: Path) -> None:
         (tmp_path / stage).write_text(f"step,loss\n1,3.0\n2,{last}\n")
     picture = loss_curves({stage: tmp_path / stage for stage in ("stage1", "stage2")})
     assert picture.svg.count(">stage") == 2
+    assert "fall" not in picture.alt, "which nobody looked at"
     assert picture.alt.endswith("stage1 3.000 to 1.500; stage2 3.000 to 0.500")
     assert picture.png is not None
     assert picture.png.startswith(b"\x89PNG")
 
 
-@pytest.mark.parametrize(("text", "words"), [(None, "does not exist"), ("step,loss\n", "has no step")])
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        (None, "does not exist"),
+        ("step,loss\n", "has no step"),
+        ("step,loss\n1,3.0\n2\n", "line 3 of .* has no step and loss"),
+        ("step,nll\n1,3.0\n", "line 2 of .* has no step and loss"),
+    ],
+)
 def test_what_is_no_curve_is_refused(tmp_path: Path, text: str | None, words: str) -> None:
     if text is not None:
         (tmp_path / "curves.csv").write_text(text)

@@ -21,6 +21,6 @@ def test_steps_and_causes() -> None:
     assert [row[1] for row in steps.rows] == ["500", "400", "400", "300", "250", "200"]
     assert [row[2] for row in steps.rows] == ["-", "80.0%", "100.0%", "75.0%", "83.3%", "80.0%"]
     folded = next(block for block in blocks if isinstance(block, Folded))
-    assert folded.title == "What became of 150 rows without a sample"
+    assert folded.title == "What became of 150 rows that were not accepted"
     causes = folded.blocks[0].grid.rows  # type: ignore[union-attr]
     assert [row[:2] for row in causes] == [("http_404", "100"), ("duplicate", "43"), ("eval_overlap", "7")]

@@ -77,6 +77,10 @@ def test_a_picture_has_words_for_who_cannot_see_it() -> None:
     assert "<figcaption>What falls</figcaption>" in html
 
 
+def test_the_browser_is_told_to_fetch_and_run_nothing() -> None:
+    assert """content="default-src 'none'; style-src 'unsafe-inline'; img-src data:">""" in page("t", [])
+
+
 def test_code_between_backticks() -> None:
     assert "<p>run <code>a &lt; b</code> now</p>" in page(
         "t", [Section(anchor="a", title="A", blocks=(Text("run `a < b` now"),))]

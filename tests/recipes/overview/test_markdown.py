@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pytest
+
 from trackyard.recipes.overview.blocks import Caveat, Command, Folded, Picture, Section, Table, Text
 from trackyard.recipes.overview.markdown import markdown, pictures
 from trackyard.recipes.reporting.grid import Grid
@@ -30,6 +32,32 @@ def test_the_whole_file() -> None:
 
 def test_pictures_are_found_wherever_they_stand() -> None:
     assert [found.name for found in pictures(SECTIONS)] == ["one", "two"]
+
+
+def shown(words: str) -> str:
+    return markdown("T", [Section(anchor="a", title="A", blocks=(Text(words),))]).splitlines()[-1]
+
+
+@pytest.mark.parametrize(
+    ("words", "written"),
+    [
+        ("![seen](http://host/a.png)", r"\![seen\](http://host/a.png)"),
+        ("<img src=x>", r"\<img src=x>"),
+        ("a * b * c, _all_", r"a \* b \* c, \_all\_"),
+        ("# no\n- list", r"\# no - list"),
+        ("> quoted >= 3", r"\> quoted >= 3"),
+        ("`a * <b>` and *", r"`a * <b>` and \*"),
+        ("nonneg_mlp_both [0.1, 0.2], -0.3 | 4", "nonneg_mlp_both [0.1, 0.2], -0.3 | 4"),
+    ],
+)
+def test_a_text_is_no_markup_whatever_it_holds(words: str, written: str) -> None:
+    assert shown(words) == written
+
+
+def test_words_for_who_cannot_see_end_where_they_end() -> None:
+    drawn = Picture(name="p", caption="c", alt="a](http://host) [b", svg="<svg/>", png=b"png")
+    text = markdown("T", [Section(anchor="a", title="A", blocks=(drawn,))])
+    assert r"![a\](http://host) \[b](figures/p.png)" in text
 
 
 def test_a_bar_in_a_cell() -> None:

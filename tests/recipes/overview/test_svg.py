@@ -62,6 +62,10 @@ def test_any_alt_text_is_escaped(alt: str) -> None:
         "<style>@import 'a.css';</style>",
         '<rect fill="url(https://example.org/#a)"/>',
         "<script>fetch('x')</script>",
+        "<image href='https://example.org/a.png'/>",
+        '<a href="data:text/html,hello"><path/></a>',
+        '<path onload="fetch(1)"/>',
+        "<foreignObject><p/></foreignObject>",
     ],
 )
 def test_what_would_fetch_something_is_refused(inside: str) -> None:

@@ -9,17 +9,21 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from tests.recipes.overview.made_tracks import CODE, STEPS, make_molmo2
+from tests.recipes.reporting.test_outcomes import SPEC
 from trackyard.errors import ConfigError, DataError
 from trackyard.recipes.overview.tracks import ALL
 from trackyard.recipes.overview.writing import write_present, write_report
+from trackyard.record.code import CodeIdentity
 from trackyard.record.comparing.summary import read_summaries
 from trackyard.record.identity import SCHEMA, RunSpec
 from trackyard.record.metrics_file import read_metrics
+from trackyard.record.rundir import open_or_create
 
 
 def files(folder: Path) -> dict[str, bytes]:
@@ -92,11 +96,39 @@ def test_what_is_there_with_what_is_not(tmp_path: Path) -> None:
     make_molmo2(tmp_path, ["stage1"])
     said: list[str] = []
     write_present(tmp_path, say=said.append)
-    assert said[0] == "absent    molmo2 stage2: dvc repro stage2"
+    assert said[0] == "absent    molmo2 stage2 and stage3: dvc repro stage3"
     assert said[1:4] == [
         f"absent    {track}: dvc repro pipelines/{track}/dvc.yaml" for track in ("nine", "pile_ffn", "datacomp")
     ]
-    assert "; nine (`dvc repro pipelines/nine/dvc.yaml` makes it); " in (tmp_path / "report" / "report.md").read_text()
+    text = (tmp_path / "report" / "report.md").read_text()
+    assert "; nine (`dvc repro pipelines/nine/dvc.yaml` makes it); " in text
+    assert text.startswith("# trackyard: report of molmo2\n")
+
+
+def test_a_track_that_was_not_asked_for_is_named(made: Path, tmp_path: Path) -> None:
+    for name in ("artifacts", "runs"):
+        shutil.copytree(made / name / "datacomp", tmp_path / name / "datacomp")
+    shutil.copytree(made / "runs" / "molmo2", tmp_path / "runs" / "molmo2")
+    write_report(tmp_path, tracks=["datacomp"])
+    text = (tmp_path / "report" / "report.md").read_text()
+    assert text.startswith("# trackyard: report of datacomp\n")
+    assert "pile_ffn, which was not asked for (`trackyard report` makes it)" in text
+    assert "molmo2" not in (tmp_path / "report" / "runs.csv").read_text()
+
+
+def test_what_a_track_without_results_cost_is_told(made: Path, tmp_path: Path) -> None:
+    make_molmo2(tmp_path, ["stage1"])
+    shutil.copytree(made / "runs" / "datacomp", tmp_path / "runs" / "datacomp")
+    write_present(tmp_path)
+    assert "| datacomp | train | 4 | finished |" in (tmp_path / "report" / "report.md").read_text()
+
+
+def test_code_with_uncommitted_changes_is_told(tmp_path: Path) -> None:
+    make_molmo2(tmp_path, ["stage1"])
+    changed = CodeIdentity(commit="c" * 40, dirty_digest="d" * 64)
+    open_or_create(tmp_path / "runs", replace(SPEC, track="nine", code=changed))
+    write_present(tmp_path)
+    assert "; uncommitted changes in 1 of 2 runs." in (tmp_path / "report" / "report.md").read_text()
 
 
 def test_nothing_is_nothing_to_report(tmp_path: Path) -> None:
@@ -111,6 +143,48 @@ def test_a_folder_of_something_else_is_not_replaced(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"holds mine\.txt"):
         write_present(tmp_path, Path("notes"))
     assert (tmp_path / "notes" / "mine.txt").read_text() == "years of work"
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("index.html", r"no index\.html that trackyard wrote"),
+        ("report.md", r"holds report\.md, and no index\.html"),
+        ("figures/mine.png", r"holds figures/mine\.png, and no index\.html"),
+        ("figures/mine.svg", r"holds figures/mine\.svg, which is no part"),
+        ("figures/deep/mine.png", r"holds figures/deep/mine\.png, which is no part"),
+    ],
+)
+def test_files_of_the_same_names_are_no_report(tmp_path: Path, name: str, words: str) -> None:
+    make_molmo2(tmp_path, ["stage1"])
+    path = tmp_path / "notes" / name
+    path.parent.mkdir(parents=True)
+    path.write_text("years of work")
+    with pytest.raises(ConfigError, match=words):
+        write_present(tmp_path, Path("notes"))
+    assert path.read_text() == "years of work"
+
+
+def test_a_report_is_replaced_as_a_whole(tmp_path: Path) -> None:
+    make_molmo2(tmp_path, ["stage1"])
+    write_present(tmp_path)
+    before = files(tmp_path / "report")
+    (tmp_path / "report" / "figures" / "stale.png").touch()
+    (tmp_path / ".partial-report.new.1").mkdir()
+    write_present(tmp_path)
+    assert files(tmp_path / "report") == before
+    assert not list(tmp_path.glob(".partial-*")), "also what a kill left"
+
+
+def test_what_cannot_be_written_leaves_the_report_before_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    make_molmo2(tmp_path, ["stage1"])
+    write_present(tmp_path)
+    before = files(tmp_path / "report")
+    monkeypatch.setenv("CANARY_TOKEN", CODE.commit)
+    with pytest.raises(ConfigError, match=r"runs\.csv would hold the value of .* CANARY_TOKEN"):
+        write_present(tmp_path)
+    assert files(tmp_path / "report") == before
+    assert not list(tmp_path.glob(".partial-*"))
 
 
 def harm_lineage(stage: Path) -> None:
@@ -129,12 +203,20 @@ def test_what_was_altered_is_refused_and_the_report_before_it_stays(
     tmp_path: Path, harm: Callable[[Path], None], words: str
 ) -> None:
     make_molmo2(tmp_path, ["stage1"])
-    (tmp_path / "report").mkdir()
-    (tmp_path / "report" / "index.html").write_text("of yesterday")
+    write_present(tmp_path)
+    before = files(tmp_path / "report")
     harm(tmp_path / "artifacts" / "molmo2" / "stage1")
     with pytest.raises(DataError, match=words):
         write_present(tmp_path)
-    assert (tmp_path / "report" / "index.html").read_text() == "of yesterday"
+    assert files(tmp_path / "report") == before
+
+
+def test_what_is_made_is_said_before_any_number(made: Path) -> None:
+    text = (made / "report" / "report.md").read_text()
+    told = text.index(
+        "> Made by trackyard itself: molmo2 (2 of 2 data sets); nine (the questions); pile_ffn (the model,"
+    )
+    assert told < text.index("Headline results:")
 
 
 def test_licences_of_the_data_and_the_command_that_proves(made: Path) -> None:
@@ -142,6 +224,9 @@ def test_licences_of_the_data_and_the_command_that_proves(made: Path) -> None:
     assert "CC-BY-SA-4.0" in text
     assert "derivatives under the same licence" in text
     assert "trackyard lineage verify artifacts/molmo2/stage3/export" in text
+    for path in ("molmo2/stage3", "nine/results", "pile_ffn/results", "datacomp/results"):
+        assert f"\ntrackyard lineage verify artifacts/{path}/metrics.json\n" in text
+        assert (made / "artifacts" / path / "metrics.json").is_file()
     assert "No lineage.json lies beside pile_ffn" in text, "which the made exports of that track have not"
 
 

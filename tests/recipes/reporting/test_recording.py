@@ -64,6 +64,19 @@ def test_files_that_are_shown_no_more_are_no_longer_in_the_run(tmp_path: Path) -
     assert not stale.exists()
 
 
+def test_a_figure_that_was_drawn_again_is_the_new_one(tmp_path: Path) -> None:
+    recorded(tmp_path)
+    (tmp_path / "artifacts" / "figures" / "b.svg").write_text("<svg>b</svg>")
+    results = tmp_path / "artifacts"
+    told_now = {"tags": {"trackyard.group": "study"}, "datasets": [FACT]}
+    directory = record_study(tmp_path / "runs", SPEC, {"eval/vsr/nll": 1.0}, results, ["figures/b.svg"], **told_now)
+    assert [path.name for path in (directory.path / "results" / "figures").iterdir()] == ["b.svg"]
+    assert [event["path"] for event in told(directory, "artifact")] == [
+        "results/figures/a.svg",
+        "results/figures/b.svg",
+    ]
+
+
 def test_nothing_to_tell_opens_no_attempt(tmp_path: Path) -> None:
     directory = open_or_create(tmp_path, SPEC)
     tell(directory, tags={})

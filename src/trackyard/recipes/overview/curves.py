@@ -38,7 +38,7 @@ def loss_curves(files: Mapping[str, Path]) -> Picture:
         figure,
         "molmo2-loss",
         caption=f"Training loss by step. Pale: every step; dark: mean over the {WINDOW:.0%} of the steps before it.",
-        alt=f"Training loss of each stage falls, first to last step: {ends}",
+        alt=f"Training loss of each stage, first to last step: {ends}",
     )
 
 
@@ -49,11 +49,16 @@ def smoothed(values: Sequence[float]) -> list[float]:
 
 
 def _read(path: Path, stage: str) -> list[tuple[int, float]]:
-    fix = f"dvc checkout {path.name}, or: dvc repro {stage}"
+    fix = f"dvc repro {stage}"
     if not path.is_file():
         raise DataError(what=f"{path} does not exist", why="it is the loss curve of the stage", fix=fix)
     rows = csv.DictReader(io.StringIO(path.read_text(encoding="utf-8")))
-    found = [(int(row["step"]), float(row["loss"])) for row in rows]
+    try:
+        found = [(int(row["step"]), float(row["loss"])) for row in rows]
+    except (KeyError, TypeError, ValueError) as error:
+        raise DataError(
+            what=f"line {rows.line_num} of {path} has no step and loss: {error!r}", why="it was altered or cut", fix=fix
+        ) from error
     if not found:
-        raise DataError(what=f"{path} has no step", why="a stage that ended has a loss of every step", fix=fix)
+        raise DataError(what=f"{path} has no step", why="a stage that ended has a loss of its steps", fix=fix)
     return found

@@ -18,8 +18,8 @@ from trackyard.recipes.datacomp.results import PIPELINE, Result, read_result
 from trackyard.recipes.datacomp.study import ARTIFACTS, MADE, TRACK
 from trackyard.recipes.overview.blocks import Block, Bullets, Folded, Section, Table, Text
 from trackyard.recipes.overview.funnel import funnel_blocks
-from trackyard.recipes.overview.kept import kept_picture, times, with_interval
-from trackyard.recipes.overview.track import Headline, Model, TrackReport, verdict
+from trackyard.recipes.overview.kept import exports, kept_picture, origin, unchanged, with_interval
+from trackyard.recipes.overview.track import Headline, TrackReport, verdict
 from trackyard.record.metrics_file import FILE
 
 STAGE, SUMMARY = "compare", "summary.json"
@@ -66,6 +66,7 @@ def gather(root: Path) -> TrackReport:
     header = found.summary.header
     made = [name for name in (header.base.gemma, header.base.vae) if name.endswith(f"@{MADE}")]
     made += ["the pictures"] if found.alone["metadata"].body["origin"].get("revision") == MADE else []
+    made += ["the questions"] if found.alone["eval_data"].body["source"] == MADE else []
     supervised = sum(int(result.body["supervised_tokens"]) for result in found.trained)
     cells = [Cell(name=result.header.cell, seed=result.header.seed) for result in found.trained]
     # The run that the track is about comes first.
@@ -79,19 +80,12 @@ def gather(root: Path) -> TrackReport:
             parts=tuple(_parts(found)),
         ),
         headlines=tuple(_headlines(found)),
-        made_data=f"{', '.join(made)} are made by trackyard" if made else "",
-        commits=frozenset({header.git_commit, *(result.header.git_commit for _, result in found.stages)}),
-        images=frozenset({header.image_digest, *(result.header.image_digest for _, result in found.stages)}),
-        models=tuple(
-            Model(name=f"{TRACK} {cell.label}", directory=root / ARTIFACTS / "export" / cell.path, drawn=number == 0)
-            for number, cell in enumerate(cells)
+        made_data=", ".join(made),
+        origin=origin(
+            ((stage, result.header) for stage, result in [*found.stages, (STAGE, found.summary)]), trains=TRAIN
         ),
+        models=exports(TRACK, root / ARTIFACTS / "export", ((cell.label, cell.path) for cell in cells)),
         metrics={found.results / FILE: "study"},
-        times=times(
-            (name, result.header.wall_s, result.header.device)
-            for name, result in [*found.stages, (STAGE, found.summary)]
-            if name != TRAIN
-        ),
         tokens={TRAIN: f"{supervised:,} supervised"},
     )
 
@@ -104,7 +98,9 @@ def _read(root: Path) -> Read:
         with_interval(row, "ci95") | {"ci95_of": with_interval(row["ci95_of"], *row["ci95_of"])}
         for row in body["table"]
     ]
-    folders = {path: Path(path).relative_to(ARTIFACTS).parts[0] for path in summary.header.inputs}
+    folders = {
+        path: Path(path).relative_to(ARTIFACTS).parts[0] for path in unchanged(root, summary.header.inputs, again=AGAIN)
+    }
     return Read(
         results=results,
         summary=summary,

@@ -48,7 +48,7 @@ def funnel_blocks(alone: Mapping[str, Mapping[str, Any]]) -> Iterator[Block]:
     )
     lost = {cause: number for cause, number in curated["outcomes"].items() if cause != "ok"}
     yield Folded(
-        f"What became of {sum(lost.values()):,} rows without a sample",
+        f"What became of {sum(lost.values()):,} rows that were not accepted",
         (
             Table(
                 Grid(

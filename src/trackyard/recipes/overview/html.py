@@ -10,6 +10,8 @@ from trackyard.recipes.overview.blocks import Block, Bullets, Caveat, Command, F
 from trackyard.recipes.overview.style import STYLE
 from trackyard.recipes.overview.svg import inline
 
+GENERATOR = "trackyard report"
+POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src data:"
 _CODE = re.compile(r"`([^`]+)`")
 
 
@@ -21,6 +23,9 @@ def page(title: str, sections: Sequence[Section]) -> str:
             '<html lang="en"><head><meta charset="utf-8">',
             '<meta name="viewport" content="width=device-width, initial-scale=1">',
             '<meta name="color-scheme" content="light dark">',
+            f'<meta name="generator" content="{GENERATOR}">',
+            # Whatever a text may hold, a browser neither fetches nor runs anything for it.
+            f'<meta http-equiv="Content-Security-Policy" content="{POLICY}">',
             # No icon is asked for either.
             '<link rel="icon" href="data:,">',
             f"<title>{escape(title)}</title>",

@@ -1,15 +1,64 @@
-"""What the report stage of a track put out, read back past its seal: rows, pairs, figures, and what stages took."""
+"""What the report stage of a track put out, read back past its seal: rows, pairs, figures, models, and its origin."""
 
 from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
+from trackyard.digest import digest_file, short
 from trackyard.errors import DataError
 from trackyard.recipes.overview.blocks import Picture
-from trackyard.recipes.overview.track import StageTime
+from trackyard.recipes.overview.track import Model, Origin, StageTime
+
+
+class Header(Protocol):
+    """What the headers of results of every track have in common. wall_s: seconds."""
+
+    @property
+    def git_commit(self) -> str: ...
+    @property
+    def image_digest(self) -> str: ...
+    @property
+    def device(self) -> str: ...
+    @property
+    def wall_s(self) -> float: ...
+
+
+def unchanged(root: Path, inputs: Mapping[str, str], *, again: str) -> list[str]:
+    """What a report stage read. inputs: digest of each file, by its path relative to `root`.
+
+    DataError for one that is absent or another by now.
+    """
+    for path, digest in inputs.items():
+        found = digest_file(root / path) if (root / path).is_file() else None
+        if found != digest:
+            now = "absent" if found is None else short(found)
+            raise DataError(
+                what=f"{path} is {now}, the tables were made from {short(digest)}",
+                why="scores of one run would stand beside the origin and the cost of another",
+                fix=again,
+            )
+    return list(inputs)
+
+
+def origin(results: Iterable[tuple[str, Header]], *, trains: str | None = None) -> Origin:
+    """results: stage and header of each. trains: the stage whose time its runs tell."""
+    found = list(results)
+    return Origin(
+        commits=frozenset(header.git_commit for _, header in found),
+        images=frozenset(header.image_digest for _, header in found),
+        times=times((stage, header.wall_s, header.device) for stage, header in found if stage != trains),
+    )
+
+
+def exports(track: str, folder: Path, cells: Iterable[tuple[str, str]]) -> tuple[Model, ...]:
+    """The exports below `folder` of cells, each a name and a path in it. Of the first one the chain is drawn."""
+    return tuple(
+        Model(name=f"{track} {name}", directory=folder / path, drawn=number == 0)
+        for number, (name, path) in enumerate(cells)
+    )
 
 
 def with_interval(body: Mapping[str, Any], *names: str) -> dict[str, Any]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 from trackyard.digest import short
@@ -12,7 +12,7 @@ from trackyard.recipes.reporting.grid import Grid
 from trackyard.record.image import NO_IMAGE
 from trackyard.record.lineage.chain import chain_of
 from trackyard.record.lineage.document import LINEAGE, Lineage, read_lineage
-from trackyard.record.lineage.licences import LicenceRow, inherited_terms, licence_rows
+from trackyard.record.lineage.licences import UNKNOWN, LicenceRow, inherited_terms, licence_rows
 from trackyard.record.lineage.links import Link
 from trackyard.record.lineage.page import chain_svg
 from trackyard.record.lineage.words import problems
@@ -21,43 +21,53 @@ SHOWN = 40
 """Models at most in the table, the first ones."""
 
 
-def lineage_section(models: Sequence[Model], root: Path) -> Section:
-    """DataError for a lineage that was altered."""
+def lineage_section(models: Sequence[Model], numbers: Sequence[Path], root: Path) -> Section:
+    """numbers: the metrics.json of each track. DataError for a lineage that was altered."""
     recorded = [model for model in models if (model.directory / LINEAGE).is_file()]
     bare = [model for model in models if model not in recorded]
-    return Section(anchor="lineage", title="Lineage", blocks=tuple(_blocks(recorded, bare, root)))
+    blocks = (*_of_models(recorded, bare, root), *_of_numbers(numbers, root))
+    return Section(anchor="lineage", title="Lineage", blocks=blocks)
 
 
-def _blocks(models: Sequence[Model], bare: Sequence[Model], root: Path) -> Iterator[Block]:
+def _of_models(models: Sequence[Model], bare: Sequence[Model], root: Path) -> Iterator[Block]:
     yield Text(
-        "What each model was made from, as the `lineage.json` beside it records it. Nothing was hashed for this page;"
-        " the commands below re-hash every file of the chain and end in proved, or stop at the first wrong link."
+        "What each model was made from, as the `lineage.json` beside it records it. For this page only the code at hand"
+        " was hashed; the commands below re-hash every file of the chain and end in proved, or stop at the first wrong"
+        " link."
     )
     if bare:
         yield Caveat(
-            f"No {LINEAGE} lies beside {_few([model.name for model in bare])}: they were exported before lineage was"
-            " recorded for their track, and nothing here says what they were made from."
+            f"No {LINEAGE} lies beside {_few([model.name for model in bare])}: nothing here says what they were made"
+            " from. `dvc repro compare` makes exports anew that are not whole."
         )
     if not models:
         return
     told = [(model, read_lineage(model.directory)) for model in models[:SHOWN]]
     yield Table(_table(told, len(models)))
     drawn = [(model, chain_of(model.directory, root)) for model in models if model.drawn]
-    yield Command(
-        tuple(f"trackyard lineage verify {model.directory.relative_to(root).as_posix()}" for model, _ in drawn)
-    )
+    if drawn:
+        yield _verified((model.directory for model, _ in drawn), root)
     for model, chain in drawn:
         yield _picture(model, chain)
-        lacking = [
-            f"{link.name}: {problem.replace(str(root), '.')}" for link in chain.walk() for problem in problems(link)
-        ]
+        lacking = [f"{link.name}: {problem}" for link in chain.walk() for problem in problems(link)]
         if lacking:
-            yield Folded(f"What the chain of {model.name} lacks here", (Bullets(tuple(lacking)),))
-    rows = _licences([chain for _, chain in drawn])
+            yield Folded(f"What the records of {model.name} contradict or lack here", (Bullets(tuple(lacking)),))
+    rows = licences_of([chain for _, chain in drawn])
     if rows:
         yield Text(inherited_terms(rows))
         wordy = frozenset({1, 2, 3, 4, 5})
         yield Folded(f"Licences of {len(rows)} data sets and models", (Table(_data(rows), wordy, frozenset({5})),))
+
+
+def _of_numbers(numbers: Sequence[Path], root: Path) -> Iterator[Block]:
+    yield Text(
+        "Tables and figures have a chain, too, as DVC recorded the stages: these prove the numbers of each track."
+    )
+    yield _verified(numbers, root)
+
+
+def _verified(paths: Iterable[Path], root: Path) -> Command:
+    return Command(tuple(f"trackyard lineage verify {path.relative_to(root).as_posix()}" for path in paths))
 
 
 def _few(names: Sequence[str]) -> str:
@@ -97,10 +107,10 @@ def _picture(model: Model, chain: Link) -> Picture:
     )
 
 
-def _licences(chains: Sequence[Link]) -> list[LicenceRow]:
-    """Of all chains, each data set and each model once."""
-    found = {(row.kind, row.name, row.fingerprint): row for chain in chains for row in licence_rows(chain)}
-    return [found[key] for key in sorted(found)]
+def licences_of(chains: Sequence[Link]) -> list[LicenceRow]:
+    """Of all chains, each row once: unknown licences first, as for one chain."""
+    found = dict.fromkeys(row for chain in chains for row in licence_rows(chain))
+    return sorted(found, key=lambda row: (row.licence != UNKNOWN, row.kind, row.name, row.fingerprint))
 
 
 def _data(rows: Sequence[LicenceRow]) -> Grid:

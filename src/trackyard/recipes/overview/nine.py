@@ -8,22 +8,26 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
+from typing import Any
 
+from trackyard.digest import digest_json
 from trackyard.errors import DataError
 from trackyard.evaluate.frontier import Frontier, FrontierPoint, read_frontier
 from trackyard.evaluate.tasks.registry import load_tasks
+from trackyard.recipes.nine.declared import SCHEMA as DECLARED
 from trackyard.recipes.nine.results import DOCUMENT, PIPELINE, Result, read_result
 from trackyard.recipes.overview.blocks import Block, Bullets, Caveat, Folded, Section, Table, Text
-from trackyard.recipes.overview.kept import kept_picture, times
+from trackyard.recipes.overview.kept import kept_picture, origin, unchanged
 from trackyard.recipes.overview.track import Headline, TrackReport
 from trackyard.recipes.reporting.grid import Grid
 from trackyard.record.metrics_file import FILE
+from trackyard.schema import read_document
 
 TRACK = "nine"
 ARTIFACTS = Path("artifacts") / TRACK
 STAGE, MODEL = "compare", "model"
 STAGES = ("data", MODEL, "importance", "sweep", "accuracy", "latency")
-"""That a result lies of, in the folder of their name."""
+"""Before the last one, each with a result in the folder of its name."""
 KNOBS = ("visual", "experts", "blocks")
 AGAIN = f"dvc repro {PIPELINE}"
 
@@ -72,15 +76,13 @@ def gather(root: Path) -> TrackReport:
     """DataError names what is absent or was altered."""
     results = root / ARTIFACTS / "results"
     compared = read_result(results / DOCUMENT, STAGE)
-    stages = [
-        (stage, read_result(root / ARTIFACTS / stage / DOCUMENT, stage))
-        for stage in STAGES
-        if (root / ARTIFACTS / stage / DOCUMENT).is_file()
+    stages = _stages(root, compared)
+    made = [
+        *(["the model"] if stages[MODEL].body["training"] is not None else []),
+        *(["the questions"] if _parameters(root, compared)["data"]["fixture"] is not None else []),
     ]
     titles = {name: task.title or name for name, task in load_tasks(root / "tasks").items()}
     found = [_data_set(results, compared, name, titles.get(name, name)) for name in compared.body["data_sets"]]
-    headers = [compared.header, *(result.header for _, result in stages)]
-    made = any(stage == MODEL and "training" in result.body for stage, result in stages)
     return TrackReport(
         track=TRACK,
         section=Section(
@@ -89,15 +91,38 @@ def gather(root: Path) -> TrackReport:
             blocks=tuple(_blocks(results, compared, found)),
         ),
         headlines=tuple(_headlines(found, compared)),
-        made_data="the model is made by trackyard" if made else "",
-        commits=frozenset(header.git_commit for header in headers),
-        images=frozenset(header.image_digest for header in headers),
+        made_data=", ".join(made),
+        origin=origin((stage, result.header) for stage, result in [*stages.items(), (STAGE, compared)]),
         models=(),
         metrics={results / FILE: "sweep"},
-        times=times(
-            (stage, result.header.wall_s, result.header.device) for stage, result in [*stages, (STAGE, compared)]
-        ),
     )
+
+
+def _stages(root: Path, compared: Result) -> Mapping[str, Result]:
+    """Results by stage. DataError for one that is absent or altered, or is not the one that was compared."""
+    unchanged(root, compared.header.inputs, again=AGAIN)
+    found = {stage: read_result(root / ARTIFACTS / stage / DOCUMENT, stage) for stage in STAGES}
+    if found[MODEL].header.model != compared.header.model:
+        raise DataError(
+            what=f"the model in {root / ARTIFACTS / MODEL} is {found[MODEL].header.model}, the tables are of"
+            f" {compared.header.model}",
+            why="the report would name another model than the one that answered",
+            fix=AGAIN,
+        )
+    return found
+
+
+def _parameters(root: Path, compared: Result) -> Mapping[str, Any]:
+    """What decided the comparison, by section. DataError where it is absent, or by now other than what was compared."""
+    path = root / ARTIFACTS / "parameters" / f"{STAGE}.json"
+    found: Mapping[str, Any] = read_document(path, DECLARED, fix=AGAIN)["results"][STAGE]
+    if digest_json(found) != compared.header.spec_digest:
+        raise DataError(
+            what=f"{path} is of other parameters than the tables, whose spec_digest is {compared.header.spec_digest}",
+            why="it says which data sets and which model are made by the project itself",
+            fix=AGAIN,
+        )
+    return found
 
 
 def _data_set(results: Path, compared: Result, name: str, title: str) -> DataSet:
@@ -121,13 +146,14 @@ def _blocks(results: Path, compared: Result, found: Sequence[DataSet]) -> Iterat
     yield Text(
         "What do fewer visual tokens, experts and blocks cost in accuracy, and what do they save in time? A"
         " configuration is as good as the best where nothing shows a difference on the same questions. Times are P50 of"
-        f" vision, prefill and decode together, on {compared.header.device}."
+        f" vision, prefill and decode together, on {compared.header.device}. CIDEr is published times 100. An interval"
+        " of one point means that all questions scored alike, and not that nothing is left to chance."
     )
     if compared.body["watermark"]:
         yield Caveat(compared.body["watermark"])
     if compared.body["warnings"]:
         yield Caveat("Be wary: " + "; ".join(compared.body["warnings"]) + ".")
-    yield Table(_overview(found))
+    yield Table(_overview(found), wordy=frozenset({1}))
     yield _figure(
         results,
         "all-total",
@@ -186,8 +212,8 @@ def _overview(found: Sequence[DataSet]) -> Grid:
 
     return Grid(
         title="accuracy [95 %] and milliseconds: the best configuration, the fastest that is as good, the fastest",
-        header=("data set", "metric", "best", "ms", "as good", "fastest as good", "ms", "saved", "fastest", "ms",
-                "frontier"),
+        header=("data set", "metric", "best", "its ms", "as good", "fastest as good", "its ms", "time saved", "fastest",
+                "its ms", "on the frontier"),
         rows=tuple(map(row, found)),
     )  # fmt: skip
 

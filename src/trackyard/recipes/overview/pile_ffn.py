@@ -10,8 +10,8 @@ from pydantic import TypeAdapter
 
 from trackyard.evaluate.comparison import Comparison
 from trackyard.recipes.overview.blocks import Block, Bullets, Folded, Section, Table, Text
-from trackyard.recipes.overview.kept import in_order, kept_picture, times, with_interval
-from trackyard.recipes.overview.track import Headline, Model, TrackReport, verdict
+from trackyard.recipes.overview.kept import exports, in_order, kept_picture, origin, unchanged, with_interval
+from trackyard.recipes.overview.track import Headline, TrackReport, verdict
 from trackyard.recipes.pile_ffn.cells import BASELINE, Cell
 from trackyard.recipes.pile_ffn.report.claims import CLAIM, PRIMARY, Claim, Flag, together
 from trackyard.recipes.pile_ffn.report.grids import SHORT, by_component, by_seed, comparisons, made, quality, robustness
@@ -22,7 +22,7 @@ from trackyard.record.metrics_file import FILE
 
 PIPELINE = "pipelines/pile_ffn/dvc.yaml"
 AGAIN = f"dvc repro {PIPELINE}"
-STAGE, SUMMARY, TRAIN = "aggregate", "summary.json", "train"
+STAGE, SUMMARY, TRAIN, BENCHMARKS = "aggregate", "summary.json", "train", "eval_bench"
 """The first two are those of `pile_ffn.report.aggregating`, which imports torch."""
 
 _ROWS, _PAIRS = TypeAdapter(list[ArmRow]), TypeAdapter(list[Comparison])
@@ -44,6 +44,12 @@ class Read:
     @property
     def trained(self) -> list[Result]:
         return [result for stage, result in self.stages if stage == TRAIN]
+
+    @property
+    def made_benchmarks(self) -> list[str]:
+        """Tasks whose items are not those of the data set they are named after."""
+        measured = [result.body["tasks"] for stage, result in self.stages if stage == BENCHMARKS]
+        return sorted({task for tasks in measured for task, body in tasks.items() if body["dataset"] == MADE})
 
 
 def there(root: Path) -> bool:
@@ -67,6 +73,7 @@ def gather(root: Path) -> TrackReport:
     given = [
         *(["the model"] if header.model.revision == MADE else []),
         *(["the text"] if header.data.revision == MADE else []),
+        *([f"the items of {' and '.join(found.made_benchmarks)}"] if found.made_benchmarks else []),
     ]
     return TrackReport(
         track=TRACK,
@@ -77,19 +84,12 @@ def gather(root: Path) -> TrackReport:
             parts=tuple(_parts(found)),
         ),
         headlines=tuple(_headlines(found)),
-        made_data=f"{' and '.join(given)} are made by trackyard" if given else "",
-        commits=frozenset({header.git_commit, *(result.header.git_commit for _, result in found.stages)}),
-        images=frozenset({header.image_digest, *(result.header.image_digest for _, result in found.stages)}),
-        models=tuple(
-            Model(name=f"{TRACK} {cell.name}", directory=root / ARTIFACTS / "export" / cell.path, drawn=number == 0)
-            for number, cell in enumerate(cells)
+        made_data=", ".join(given),
+        origin=origin(
+            ((stage, result.header) for stage, result in [*found.stages, (STAGE, found.summary)]), trains=TRAIN
         ),
+        models=exports(TRACK, root / ARTIFACTS / "export", ((cell.name, cell.path) for cell in cells)),
         metrics={found.results / FILE: "study"},
-        times=times(
-            (stage, result.header.wall_s, result.header.device)
-            for stage, result in [*found.stages, (STAGE, found.summary)]
-            if stage != TRAIN
-        ),
         tokens={TRAIN: f"{tokens:,}"},
     )
 
@@ -107,7 +107,7 @@ def _read(root: Path) -> Read:
         flags=_FLAGS.validate_python(body["flags"]),
         stages=[
             (stage, read_result(root / path, stage))
-            for path in summary.header.inputs
+            for path in unchanged(root, summary.header.inputs, again=AGAIN)
             for stage in [Path(path).relative_to(ARTIFACTS).parts[0]]
         ],
     )

@@ -25,6 +25,7 @@ code,pre{font-family:ui-monospace,"DejaVu Sans Mono",monospace;font-size:.88em}
 code{overflow-wrap:anywhere}
 pre{overflow-x:auto;background:var(--shade);padding:10px 12px;border-radius:6px;margin:10px 0}
 pre code{overflow-wrap:normal;font-size:1em}
+td code{white-space:nowrap}
 .skip{position:absolute;left:-9999px}
 .skip:focus{left:8px;top:8px;background:var(--ground);padding:6px}
 .caveat{background:var(--warned);border-left:4px solid var(--warn);padding:8px 12px;border-radius:0 6px 6px 0}
@@ -47,8 +48,8 @@ tbody th{font-weight:600;position:sticky;left:0;background:var(--ground)}
 td.wide{white-space:normal;min-width:20ch;max-width:60ch}
 figure{margin:16px 0}
 figcaption{color:var(--faint);font-size:.9rem;max-width:78ch}
-.card{background:#fff;border:1px solid var(--rule);border-radius:8px;padding:8px}
-.card svg{display:block;width:100%;min-width:min(var(--wide),640px);max-width:calc(var(--wide)*1.34);height:auto;
+.card{background:#fff;border:1px solid var(--rule);border-radius:8px;padding:8px;width:fit-content}
+.card svg{display:block;width:calc(var(--wide)*1.34);min-width:min(var(--wide),640px);max-width:100%;height:auto;
 color:#000}
 .card:has(svg.chain){background:none}
 details{margin:10px 0;border:1px solid var(--rule);border-radius:6px;padding:6px 12px}
@@ -56,10 +57,11 @@ summary{cursor:pointer;font-weight:600}
 @media (min-width:1180px){body{display:grid;grid-template-columns:230px minmax(0,1fr);gap:0 36px}
 nav{position:sticky;top:0;align-self:start;max-height:100vh;overflow-y:auto;font-size:.88rem;padding-bottom:24px}}
 @media (max-width:600px){body{font-size:15px}th,td{padding:3px 7px}tbody th{max-width:38vw;white-space:normal;
-overflow-wrap:break-word}td.wide{min-width:24ch}.card svg{min-width:calc(var(--wide)*1.1);max-width:none}}
+overflow-wrap:break-word}td.wide{min-width:24ch}.card svg{width:calc(var(--wide)*1.1);max-width:none}}
 @media print{:root{--ground:#fff;--ink:#000;--faint:#444;--rule:#bbb;--shade:#f3f3f3;--link:#000;--warned:#f6f6f6;
 --warn:#666}
 @page{size:A4;margin:14mm 12mm}
+html{font-size:9pt}
 body{display:block;padding:0;max-width:none;font-size:10pt}
 main{max-width:none}
 nav,.skip{display:none}
@@ -72,6 +74,7 @@ caption span{max-width:none}
 table{font-size:7pt;width:100%;min-width:0}
 th,td,td.wide,tbody th{white-space:normal;padding:2px 4px;overflow-wrap:break-word;min-width:0;max-width:none}
 tbody th{position:static}
+table:has(td.wide) td:not([class]){white-space:nowrap}
 tr,figure,pre,.caveat{break-inside:avoid}
 thead{display:table-header-group}
 .card{border:0;padding:0}

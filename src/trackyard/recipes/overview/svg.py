@@ -18,13 +18,17 @@ _METADATA = re.compile(r"\s*<metadata>.*?</metadata>", re.DOTALL)
 _STYLE = re.compile(r'\s*<style type="text/css">\*\{([^}]*)\}</style>')
 _IDS = re.compile(r'\bid="([^"]+)"')
 _TO_ID = re.compile(r'(\burl\(#|\bhref="#)')
-_OUTSIDE = re.compile(r'\bhref="(?!#|data:)|\bsrc="(?!data:)|url\((?!#|["\']?data:)|@import|<script\b', re.IGNORECASE)
+_OUTSIDE = re.compile(
+    r"""\bhref\s*=\s*["'](?!#|data:image/)|\bsrc\s*=\s*["'](?!data:image/)|url\((?!#|["']?data:)|@import"""
+    r"""|<(?:script|foreignObject)\b|<[^<>]*\son[a-z]+\s*=""",
+    re.IGNORECASE,
+)
 
 
 def inline(drawing: str, *, name: str, alt: str) -> str:
     """The <svg> element of `drawing` with ids that begin with `name`, a width of its own, and `alt` for who cannot see.
 
-    DataError where it has no size, or would fetch something.
+    DataError where it has no size, or would fetch or run something.
     """
     drawing = _METADATA.sub("", drawing)
     opening = _OPENING.search(drawing)
@@ -35,7 +39,7 @@ def inline(drawing: str, *, name: str, alt: str) -> str:
             what=f"the figure {name} "
             + (f"asks for something outside of it: {outside.group()}" if outside else "has no <svg> with a viewBox"),
             why="the page is to be read without a network, and to fit a phone",
-            fix="draw it again: dvc repro of the stage that puts it out",
+            fix="dvc repro compare   (which draws it again)",
         )
     body = drawing[opening.end() : drawing.rindex("</svg>")]
     style = _STYLE.search(body)

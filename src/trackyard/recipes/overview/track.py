@@ -11,8 +11,8 @@ from trackyard.recipes.overview.blocks import Section
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Headline:
-    """A number of the summary. interval: 95 %, in words; "not measured" where there is none. against: what it is
-    to be held against. says: what it allows to say."""
+    """A number of the summary. interval: 95 %, or a range that says of what it is; "not measured" where there is none.
+    against: what it is to be held against. says: what it allows to say."""
 
     what: str
     value: str
@@ -48,21 +48,28 @@ class StageTime:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class TrackReport:
-    """made_data: what of it is made by the project itself, in words, "" where nothing is.
+class Origin:
+    """By what a track was measured. commits, images: of the code and the containers. times: of stages that train no
+    run."""
 
-    commits, images: of the code and the containers that measured. metrics: every metrics.json of the track,
-    with the label of what it is headed by.
-    tokens: trained on, in words, by the stage of the runs.
+    commits: frozenset[str]
+    images: frozenset[str]
+    times: tuple[StageTime, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class TrackReport:
+    """made_data: what of it is made by the project itself, "" where nothing is.
+
+    metrics: every metrics.json of the track, with the label of what it is headed by. tokens: trained on, in words, by
+    the stage of the runs.
     """
 
     track: str
     section: Section
     headlines: tuple[Headline, ...]
     made_data: str
-    commits: frozenset[str]
-    images: frozenset[str]
+    origin: Origin
     models: tuple[Model, ...]
     metrics: Mapping[Path, str]
-    times: tuple[StageTime, ...] = ()
     tokens: Mapping[str, str] = field(default_factory=dict)

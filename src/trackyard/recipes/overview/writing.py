@@ -5,26 +5,30 @@
 
 from __future__ import annotations
 
+import os
 import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
-from trackyard.durable import atomic_directory, write_atomic
+from trackyard.durable import TEMPORARY, fsync_directory, sweep, write_atomic
 from trackyard.errors import ConfigError, DataError
+from trackyard.exclusive import exclusive
 from trackyard.recipes.overview.blocks import Section
 from trackyard.recipes.overview.costs import RUNS, cost_section, runs_csv
-from trackyard.recipes.overview.html import page
+from trackyard.recipes.overview.html import GENERATOR, page
 from trackyard.recipes.overview.lineages import lineage_section
 from trackyard.recipes.overview.markdown import FIGURES, markdown, pictures
 from trackyard.recipes.overview.summary import summary_section
 from trackyard.recipes.overview.track import TrackReport
 from trackyard.recipes.overview.tracks import ALL, READERS, present, require
+from trackyard.recipes.reporting.labelled import labelled_metrics
 from trackyard.record.comparing.summary import RunSummary, read_summaries
-from trackyard.record.metrics_file import FILE, read_metrics, write_metrics
+from trackyard.record.metrics_file import FILE, write_metrics
 
-TITLE = "trackyard: report of all tracks"
 PAGE, MARKDOWN = "index.html", "report.md"
-FILES = {PAGE, MARKDOWN, FILE, RUNS, FIGURES}
+LOCK = ".report.lock"
+FILES = {PAGE, MARKDOWN, FILE, RUNS}
+"""Beside figures/*.png."""
 OUT = Path("report")
 
 
@@ -36,7 +40,8 @@ def write_report(
     DataError names what is absent or was altered, and nothing is written then. ConfigError for a folder of other files.
     """
     require(root, tracks)
-    _write(root, out, tracks, (), say)
+    others = [(f"{track}, which was not asked for", "trackyard report") for track in ALL if track not in tracks]
+    _write(root, out, tracks, _runs(root, tracks), others, say)
 
 
 def write_present(root: Path, out: Path = OUT, *, say: Callable[[str], None] = lambda line: None) -> None:
@@ -50,36 +55,59 @@ def write_present(root: Path, out: Path = OUT, *, say: Callable[[str], None] = l
         )
     for what, fix in lacking:
         say(f"absent    {what}: {fix}")
-    _write(root, out, tracks, lacking, say)
+    # What a track cost so far is told, also where it has no result yet.
+    _write(root, out, tracks, _runs(root, ALL), lacking, say)
+
+
+def _runs(root: Path, tracks: Sequence[str]) -> list[RunSummary]:
+    return [run for run in read_summaries(root / "runs") if run.track in tracks]
 
 
 def _write(
-    root: Path, out: Path, tracks: Sequence[str], lacking: Sequence[tuple[str, str]], say: Callable[[str], None]
+    root: Path,
+    out: Path,
+    tracks: Sequence[str],
+    runs: Sequence[RunSummary],
+    lacking: Sequence[tuple[str, str]],
+    say: Callable[[str], None],
 ) -> None:
-    folder = root / out
+    folder = (root / out).resolve()
     _require_ours(folder)
     reports = [READERS[track].gather(root) for track in READERS if track in tracks]
-    runs = [run for run in read_summaries(root / "runs") if run.track in tracks]
     sections = _sections(root, reports, runs, lacking)
-    metrics = _metrics(reports)
-    # Everything that can be refused was; what lies there is replaced only now.
+    title = f"trackyard: report of {'all tracks' if not lacking else ', '.join(report.track for report in reports)}"
     files: dict[str, str | bytes] = {
-        PAGE: page(TITLE, sections),
-        MARKDOWN: markdown(TITLE, sections),
+        PAGE: page(title, sections),
+        MARKDOWN: markdown(title, sections),
         RUNS: runs_csv(runs),
     }
     for picture in pictures(sections):
         if picture.png is not None:
             files[f"{FIGURES}/{picture.name}.png"] = picture.png
-    if folder.exists():
-        shutil.rmtree(folder)
-    with atomic_directory(folder) as partial:
-        (partial / FIGURES).mkdir()
-        for name, content in files.items():
-            write_atomic(partial / name, content)
-        write_metrics(partial / FILE, metrics)
+    metrics = _metrics(reports)
+    with exclusive(root / "runs" / LOCK, what="the report", why="each would replace what the other one writes"):
+        _replace(folder, files, metrics)
     say(f"report    {', '.join(report.track for report in reports)}; {len(runs):,} runs")
     say(f"{(out / PAGE).as_posix()}, and {MARKDOWN}, {FILE}, {RUNS} beside it")
+
+
+def _replace(folder: Path, files: Mapping[str, str | bytes], metrics: Mapping[str, Mapping[str, float]]) -> None:
+    """The earlier report stays as it was until the new one is whole on disk. The caller holds the lock."""
+    whole, earlier = (folder.with_name(f"{TEMPORARY}{folder.name}.{name}.{os.getpid()}") for name in ("new", "old"))
+    try:
+        (whole / FIGURES).mkdir(parents=True)
+        for name, content in files.items():
+            write_atomic(whole / name, content)
+        write_metrics(whole / FILE, metrics)
+    except BaseException:
+        shutil.rmtree(whole)
+        raise
+    if folder.exists():
+        os.replace(folder, earlier)
+    os.replace(whole, folder)
+    fsync_directory(folder.parent)
+    # What a kill left of earlier ones goes, too.
+    sweep(folder.parent, f"{folder.name}.")
 
 
 def _sections(
@@ -89,7 +117,11 @@ def _sections(
         summary_section(reports, runs, lacking),
         *(report.section for report in reports),
         cost_section(reports, runs),
-        lineage_section([model for report in reports for model in report.models], root),
+        lineage_section(
+            [model for report in reports for model in report.models],
+            [list(report.metrics)[-1] for report in reports],
+            root,
+        ),
     ]
 
 
@@ -98,22 +130,30 @@ def _metrics(reports: Sequence[TrackReport]) -> dict[str, dict[str, float]]:
     found: dict[str, dict[str, float]] = {}
     for report in reports:
         for path, label in report.metrics.items():
-            values = read_metrics(path)
-            if label not in values:
-                raise DataError(
-                    what=f"{path} has {', '.join(values) or 'nothing'}, and no {label!r}",
-                    why="it holds the headline numbers of the track",
-                    fix="dvc repro compare",
-                )
-            found[f"{report.track}/{label}"] = values[label]
+            found[f"{report.track}/{label}"] = labelled_metrics(path, label, fix="dvc repro compare")
     return found
 
 
 def _require_ours(folder: Path) -> None:
-    others = sorted(path.name for path in folder.iterdir() if path.name not in FILES) if folder.is_dir() else []
-    if others or folder.is_file():
+    """ConfigError unless nothing lies there, or a report that was written here and nothing else."""
+    problem = _foreign(folder)
+    if problem:
         raise ConfigError(
-            what=f"{folder} holds {', '.join(others[:4]) or 'no folder but a file'}, which is no part of a report",
+            what=f"{folder} {problem}",
             why="the folder is replaced as a whole, and that would be lost",
-            fix="trackyard report --out report",
+            fix=f"mv {folder} {folder}.kept   (or another folder: trackyard report --out {folder.name}-2)",
         )
+
+
+def _foreign(folder: Path) -> str:
+    """What lies there that is no part of a report, "" for nothing."""
+    if folder.is_file():
+        return "is no folder but a file"
+    found = sorted(path.relative_to(folder) for path in folder.rglob("*") if not path.is_dir())
+    others = [path.as_posix() for path in found if path.as_posix() not in FILES and not path.match(f"{FIGURES}/*.png")]
+    if others:
+        return f"holds {', '.join(others[:4])}, which is no part of a report"
+    first = folder / PAGE
+    if found and not (first.is_file() and GENERATOR in first.read_text(encoding="utf-8", errors="replace")):
+        return f"holds {found[0].as_posix()}, and no {PAGE} that trackyard wrote"
+    return ""

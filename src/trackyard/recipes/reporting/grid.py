@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 
@@ -28,7 +28,13 @@ class Grid:
         rule = "  ".join("-" * width for width in widths)
         return [self.title, line(self.header), rule, *map(line, self.rows)]
 
-    def markdown(self) -> list[str]:
-        """Lines of a Markdown table, without the title."""
-        lines = [self.header, ("---", *["---:"] * (len(self.header) - 1)), *self.rows]
-        return [f"| {' | '.join(texts)} |" for texts in lines]
+    def markdown(self, words: Collection[int] = ()) -> list[str]:
+        """Lines of a Markdown table, without the title. words: columns that stand at the left, beside the first one."""
+        rule = tuple("---" if place == 0 or place in words else "---:" for place in range(len(self.header)))
+        lines = [self.header, rule, *self.rows]
+        return [f"| {' | '.join(map(_cell, texts))} |" for texts in lines]
+
+
+def _cell(text: str) -> str:
+    """A bar would begin another cell, the end of a line another row."""
+    return " ".join(text.split()).replace("|", "\\|")
