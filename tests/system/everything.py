@@ -22,6 +22,8 @@ SHARED_BY = frozenset(
 )
 
 _STAGE = re.compile(r"^Running stage '([^']+)'", re.M)
+_BESIDE = re.compile(r"^(stage3|pipelines/\w+/dvc\.yaml): ")
+"""Before each line of a pipeline that runs beside another one."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,4 +59,15 @@ def run_everything(clone: Path) -> Everything:
         capture_output=True, text=True, check=False,
     )  # fmt: skip
     assert done.returncode == 0, f"{done.stdout}\n{done.stderr}"
-    return Everything(clone=clone, out=done.stdout, seconds=time.monotonic() - started)
+    return Everything(clone=clone, out=_in_turn(done.stdout), seconds=time.monotonic() - started)
+
+
+def _in_turn(out: str) -> str:
+    """The lines as if one pipeline had run after the other."""
+    found = [(_BESIDE.match(line), line) for line in out.splitlines(keepends=True)]
+    beside: dict[str, list[str]] = {}
+    for match, line in found:
+        if match:
+            beside.setdefault(match[1], []).append(line[match.end() :])
+    alone = [line for match, line in found if not match]
+    return "".join(line for lines in [*beside.values(), alone] for line in lines)
