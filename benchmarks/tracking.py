@@ -12,9 +12,7 @@ from __future__ import annotations
 
 import argparse
 import os
-import shutil
 import signal
-import socket
 import subprocess
 import sys
 import tempfile
@@ -29,6 +27,7 @@ from benchmarks.harness import Contender, Target, judge, write_record
 from benchmarks.staying import serve
 from benchmarks.tracking_peer import ANSWERED, METRICS, STEPS, answer, losing_loop, values_of
 from benchmarks.turns import alternate
+from trackyard.launch.processes import free_port
 
 OURS = "trackyard"
 MOST_MS = 0.05
@@ -41,6 +40,8 @@ WAITING = 2000
 """Steps that wait for delivery in a turn, of ten points each."""
 LOSING_STEPS = 20
 """With the server, without it, and with it again, each."""
+UP_S = 60.0
+"""Longest that the server may take to answer."""
 PATIENCE = {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1", "MLFLOW_HTTP_REQUEST_TIMEOUT": "3"}
 """Of MLflow's client while the server is away: with its defaults every call would wait for minutes."""
 
@@ -50,9 +51,7 @@ class Server:
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            self._port = probe.getsockname()[1]
+        self._port = free_port()
         self.address = f"http://127.0.0.1:{self._port}"
         self._process: subprocess.Popen[bytes] | None = None
 
@@ -64,30 +63,38 @@ class Server:
             env=os.environ | {"MLFLOW_DISABLE_TELEMETRY": "true", "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"},
             stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True,
         )  # fmt: skip
-        for _ in range(300):
+        limit = time.monotonic() + UP_S
+        while time.monotonic() < limit and self._process.poll() is None:
             try:
                 urllib.request.urlopen(f"{self.address}/health", timeout=2).read()
                 return
             except OSError:
                 time.sleep(0.2)
-        sys.exit("mlflow server did not answer within a minute")
+        sys.exit(f"mlflow server ended, or did not answer within {UP_S:g} s; run it alone to see why")
 
     def stop(self) -> None:
-        assert self._process is not None, "it was started"
-        os.killpg(self._process.pid, signal.SIGTERM)
-        self._process.wait(timeout=30)
+        """End it, if it was started and has not ended."""
+        if self._process is not None and self._process.poll() is None:
+            os.killpg(self._process.pid, signal.SIGTERM)
+            self._process.wait(timeout=30)
 
 
 @contextmanager
 def serving() -> Iterator[Server]:
-    folder = Path(tempfile.mkdtemp(prefix="tracking-"))
-    server = Server(folder)
-    server.start()
-    try:
-        yield server
-    finally:
-        server.stop()
-        shutil.rmtree(folder)
+    with scratch() as folder:
+        server = Server(folder)
+        try:
+            server.start()
+            yield server
+        finally:
+            server.stop()
+
+
+@contextmanager
+def scratch() -> Iterator[Path]:
+    """A folder for the length of a block."""
+    with tempfile.TemporaryDirectory(prefix="tracking-") as folder:
+        yield Path(folder)
 
 
 def new_run(folder: Path, name: str) -> Any:
@@ -132,45 +139,43 @@ def own_logging(address: str) -> None:
     """Child: what a step costs the training thread, and the first steps as the server has them after a sync."""
     from trackyard.record.spool import Spool
 
-    folder = Path(tempfile.mkdtemp(prefix="tracking-"))
-    first = new_run(folder, "first")
-    spooled(first, 0, ANSWERED)
-    found = answer(address, delivered(first, address))
-    directory = new_run(folder, "timed")
-    with Spool(directory.spool, directory.new_attempt()) as spool:
-        done = 0
+    with scratch() as folder:
+        first = new_run(folder, "first")
+        spooled(first, 0, ANSWERED)
+        found = answer(address, delivered(first, address))
+        directory = new_run(folder, "timed")
+        with Spool(directory.spool, directory.new_attempt()) as spool:
+            done = 0
 
-        def turn() -> float:
-            nonlocal done
-            for _ in range(OWN_STEPS):
-                spool.metrics(values_of(done), done)
-                done += 1
-            return float(OWN_STEPS)
+            def turn() -> float:
+                nonlocal done
+                for _ in range(OWN_STEPS):
+                    spool.metrics(values_of(done), done)
+                    done += 1
+                return float(OWN_STEPS)
 
-        serve(turn, found)
-    shutil.rmtree(folder)
+            serve(turn, found)
 
 
 def own_delivery(address: str) -> None:
     """Child: points that waited in a spool, delivered."""
     from trackyard.record.tracking.sync import sync_run
 
-    folder = Path(tempfile.mkdtemp(prefix="tracking-"))
-    first = new_run(folder, "first delivery")
-    spooled(first, 0, ANSWERED)
-    found = answer(address, delivered(first, address))
-    waiting = [new_run(folder, f"waiting {number}") for number in range(64)]
-    for directory in waiting:
-        spooled(directory, 0, WAITING)
+    with scratch() as folder:
+        first = new_run(folder, "first delivery")
+        spooled(first, 0, ANSWERED)
+        found = answer(address, delivered(first, address))
+        waiting = [new_run(folder, f"waiting {number}") for number in range(64)]
+        for directory in waiting:
+            spooled(directory, 0, WAITING)
 
-    def turn() -> float:
-        report = sync_run(waiting.pop().path, address)
-        if report.warning is not None:
-            sys.exit(f"not delivered: {report.warning}")
-        return float(report.points)
+        def turn() -> float:
+            report = sync_run(waiting.pop().path, address)
+            if report.warning is not None:
+                sys.exit(f"not delivered: {report.warning}")
+            return float(report.points)
 
-    serve(turn, found)
-    shutil.rmtree(folder)
+        serve(turn, found)
 
 
 def cost_of_a_step(address: str, rounds: int) -> dict[str, Any]:
@@ -226,16 +231,16 @@ def losing(server: Server, away_s: float) -> dict[str, Any]:
         found[kind] = counted(server.address, run_id, expected)
     for name in PATIENCE:
         del os.environ[name]
-    folder = Path(tempfile.mkdtemp(prefix="tracking-"))
-    directory = new_run(folder, "losing")
-    for number, part in enumerate(("up", "down", "again")):
-        state(part)
-        spooled(directory, number * LOSING_STEPS, LOSING_STEPS)
-        if part == "up":
-            delivered(directory, server.address)
-    delivered(directory, server.address)
-    found = {OURS: counted(server.address, delivered(directory, server.address), expected)} | found
-    shutil.rmtree(folder)
+    with scratch() as folder:
+        directory = new_run(folder, "losing")
+        for number, part in enumerate(("up", "down", "again")):
+            state(part)
+            spooled(directory, number * LOSING_STEPS, LOSING_STEPS)
+            if part == "up":
+                delivered(directory, server.address)
+        delivered(directory, server.address)
+        # Delivered a second time: nothing may be there twice.
+        found = {OURS: counted(server.address, delivered(directory, server.address), expected)} | found
     ours = found[OURS]
     return {
         "name": f"the server is away for {away_s:g} s of three parts of {LOSING_STEPS} steps",

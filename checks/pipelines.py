@@ -4,8 +4,7 @@
 
 DVC resolves a bare stage name in the root dvc.yaml only and lets it win silently over a same-named stage elsewhere, so
 no pipeline has a name of the root's, unless the root's stage needs that one and so runs it too. Two pipelines may share
-a name: theirs are given with the file. `data.dvc` owns data/, so no
-stage writes there (hpc spec section 8).
+a name: theirs are given with the file. `data.dvc` owns data/, so no stage writes there (hpc spec section 8).
 Exit 0: sound, 1: a problem, or no dvc.yaml at all.
 """
 

@@ -4,19 +4,24 @@ from __future__ import annotations
 
 import os
 import signal
+import sys
 import tempfile
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import settings
+from hypothesis import HealthCheck, settings
 from xdist.scheduler import LoadFileScheduling
 
 from tests.system.everything import SHARED_BY
 
-# How long an example takes says something about the machine, not about the code.
-settings.register_profile("trackyard", deadline=None)
+# How long an example takes, or its making, says something about the machine, not about the code.
+settings.register_profile("trackyard", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("trackyard")
+
+# Programs that tests start (dvc, trackyard, mlflow) are those of the environment that the tests run in.
+os.environ["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
 
 # huggingface_hub reads these once, when it is imported. Tests of fetching name their loopback hub; no other hub exists
 # for them, so a call that was not meant fails at once. Commands that train are started with HF_HUB_OFFLINE=1.
@@ -27,6 +32,8 @@ os.environ["HF_ENDPOINT"] = "http://127.0.0.1:9"
 # What verifications remember (trackyard.acquire.files.stat_cache) goes nowhere near the user's own; removed at the end.
 _CACHE = tempfile.TemporaryDirectory(prefix="trackyard-tests-")
 os.environ["XDG_CACHE_HOME"] = _CACHE.name
+# Nor does what DVC keeps of a repository beside it; and it reports nothing from a process that outlives the test.
+os.environ |= {"DVC_SITE_CACHE_DIR": f"{_CACHE.name}/dvc", "DVC_NO_ANALYTICS": "1"}
 
 
 @pytest.fixture(autouse=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -65,7 +66,8 @@ def test_two_pipelines_may_share_a_name(root: Path) -> None:
     (root / "sub").mkdir()
     (root / "sub" / "dvc.yaml").write_text("stages:\n  sweep:\n    cmd: 'true'\n")
     assert examine(root).problems == ()
-    ended = subprocess.run(["dvc", "repro", "sweep"], cwd=root, capture_output=True, text=True, check=False)
+    argv = [sys.executable, "-m", "dvc", "repro", "sweep"]
+    ended = subprocess.run(argv, cwd=root, capture_output=True, text=True, check=False)
     assert ended.returncode != 0
     assert "'sweep' not found" in ended.stderr or "does not exist" in ended.stderr
 

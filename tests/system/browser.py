@@ -26,6 +26,10 @@ _FLAGS = (
 )  # fmt: skip
 
 
+LONGEST_S = 240.0
+"""That a page may take to show something, on a machine with other work."""
+
+
 @contextmanager
 def chromium(profile: Path, *, width: int = 1600, height: int = 1000) -> Iterator[Any]:
     """A driver that keeps the logs of console and network. Without one the test is skipped, naming the packages."""
@@ -47,7 +51,7 @@ def chromium(profile: Path, *, width: int = 1600, height: int = 1000) -> Iterato
         driver.quit()
 
 
-def wait_for(driver: Any, address: str | None, words: Sequence[str], *, seconds: float = 60) -> str:
+def wait_for(driver: Any, address: str | None, words: Sequence[str]) -> str:
     """Everything that the page has shown until it had shown all words. address: None for the page that is open.
 
     Long tables hold only the rows in view, and are scrolled through.
@@ -55,7 +59,7 @@ def wait_for(driver: Any, address: str | None, words: Sequence[str], *, seconds:
     if address is not None:
         driver.get(address)
     seen: list[str] = []
-    deadline = time.monotonic() + seconds
+    deadline = time.monotonic() + LONGEST_S
     while time.monotonic() < deadline:
         seen.append(driver.execute_script("return document.body.innerText"))
         if all(any(word in text for text in seen) for word in words):

@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-import os
-import signal
-import socket
-import subprocess
-import time
-import urllib.request
 from collections.abc import Iterator
 
 import pytest
 
 from tests.system.commands import BIN, environment
 from tests.system.everything import Everything, run_everything
+from tests.system.mlflow_server import serving
 from tests.system.repository import Repository, make_repository
+from trackyard.launch.processes import free_port
 
 
 @pytest.fixture(scope="session")
@@ -48,29 +44,9 @@ def everything(tmp_path_factory: pytest.TempPathFactory) -> Everything:
 
 
 @pytest.fixture(scope="module")
-def served(everything: Everything) -> Iterator[str]:
-    """`make ui`'s command on a free port, ended by its own process id."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    process = subprocess.Popen(
-        [str(BIN / "trackyard"), "ui", "--port", str(port)],
-        cwd=everything.clone,
-        env=environment(),
-        start_new_session=True,
-    )
-    address = f"http://127.0.0.1:{port}"
-    try:
-        for _ in range(240):
-            assert process.poll() is None, "the server ended by itself"
-            try:
-                urllib.request.urlopen(f"{address}/health", timeout=2).read()
-                break
-            except OSError:
-                time.sleep(0.5)
-        else:
-            pytest.fail("the server did not answer within two minutes")
+def served(everything: Everything, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """`make ui`'s command on a free port."""
+    port, log = free_port(), tmp_path_factory.mktemp("ui") / "out.txt"
+    argv = [str(BIN / "trackyard"), "ui", "--port", str(port)]
+    with serving(argv, port, environment(), folder=everything.clone, log=log) as address:
         yield address
-    finally:
-        os.killpg(process.pid, signal.SIGTERM)
-        process.wait(timeout=30)

@@ -20,8 +20,8 @@ import psycopg2
 ROOT = Path(__file__).parents[2]
 SCRIPT = ROOT / "servers" / "mlflow-group.sh"
 PACKAGE = "apt-get install --no-install-recommends postgresql"
-UP_S = 90.0
-DOWN_S = 40.0
+UP_S, DOWN_S = 240.0, 120.0
+"""Longest that a server may take to answer, and to end, on a machine with other work."""
 
 
 def lacking() -> str | None:

@@ -26,32 +26,37 @@ from trackyard.train.engine import _deepspeed
 from trackyard.train.loop import CHECKPOINTS
 from trackyard.train.ranks import join_ranks
 
-STEPS, STEP_S = 600, 0.004
+STEPS, STEP_S = 900, 0.002
 EARLY = 0.2
-"""Share of kills that come at any moment from the first; the others once steps are taken."""
+"""Share of kills that come at any moment from the first; the others once some steps are begun."""
+MOST, BEYOND = 24, 3
+"""Steps that an attempt is given before a kill, and what it may take beyond them until the kill comes: however slow or
+quick a machine is, no attempt gets to the end, and every one gets somewhere."""
 IDENTITY = {"run_id": "r"}
 
 
 class Slow(small.Track):
-    """Steps that last a while, so that kills meet all parts of the loop; the first one of an attempt is announced."""
+    """Steps that last a while, so that kills meet all parts of the loop. Each is announced; after `most` it waits."""
 
-    def __init__(self, started: Connection) -> None:
+    def __init__(self, begun: Connection, most: int) -> None:
         super().__init__()
-        self._started = started
+        self._begun, self._left = begun, most
 
     def data(self, step: int) -> small.Data:
+        if self._left == 0:
+            signal.pause()
+        self._left -= 1
+        self._begun.send_bytes(b".")
         time.sleep(STEP_S)
-        if not self._started.closed:
-            self._started.close()
         return super().data(step)
 
 
-def train(directory: Path, losses: Path | None, started: Connection) -> None:
+def train(directory: Path, losses: Path | None, begun: Connection, most: int) -> None:
     """To the end, or to the kill."""
     torch.set_num_threads(1)
     join_ranks(1)
     small.STEPS, small.SAVE_EVERY = STEPS, 5
-    track = Slow(started)
+    track = Slow(begun, most)
     weights = small.run(directory, track).weights()
     if losses is not None:
         torch.save(weights, losses)
@@ -60,20 +65,23 @@ def train(directory: Path, losses: Path | None, started: Connection) -> None:
 
 def run(directory: Path, losses: Path | None = None, chance: random.Random | None = None) -> int:
     """Exit code of one attempt, killed at a moment of chance."""
+    steps = STEPS if chance is None else chance.randint(1, MOST)
     context = multiprocessing.get_context("fork")
-    listen, started = context.Pipe(duplex=False)
-    process = context.Process(target=train, args=(directory, losses, started))
+    listen, begun = context.Pipe(duplex=False)
+    process = context.Process(target=train, args=(directory, losses, begun, steps + BEYOND))
     process.start()
-    started.close()
+    begun.close()
     if chance is not None:
         assert process.pid is not None
         if chance.random() < EARLY:
             time.sleep(chance.uniform(0.0, 1.0))
         else:
-            listen.poll(None)  # until the other end is closed
-            time.sleep(chance.expovariate(1 / (12 * STEP_S)))
+            for _ in range(steps):
+                listen.recv_bytes()
+            time.sleep(chance.uniform(0.0, 3 * STEP_S))
         os.kill(process.pid, signal.SIGKILL)
     process.join()
+    listen.close()
     assert process.exitcode is not None
     return process.exitcode
 

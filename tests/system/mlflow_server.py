@@ -1,56 +1,56 @@
-"""A real MLflow server on sqlite, for the length of a test, and what its database holds."""
+"""A real MLflow server on sqlite, for the length of a test."""
 
 from __future__ import annotations
 
 import os
-import socket
+import signal
 import subprocess
 import time
-import urllib.error
 import urllib.request
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from trackyard.launch.processes import free_port
 from trackyard.record.tracking.ui import UI_ENVIRONMENT, ui_argv
 
-UP_S = 90.0
+UP_S, DOWN_S = 240.0, 120.0
+"""Longest that a server may take to answer, and to end, on a machine with other work."""
 
 
 @contextmanager
 def mlflow_server(database: Path) -> Iterator[str]:
     """Its address, once it answers."""
     port = free_port()
-    environment = os.environ | UI_ENVIRONMENT
-    # Where the program is not told the store in its arguments, it is told here.
-    environment["MLFLOW_BACKEND_STORE_URI"] = f"sqlite:///{database}"
-    log = database.with_suffix(".log")
+    argv, environment = ui_argv(f"sqlite:///{database}", port), os.environ | UI_ENVIRONMENT
+    with serving(argv, port, environment, folder=database.parent, log=database.with_suffix(".log")) as address:
+        yield address
+
+
+@contextmanager
+def serving(
+    argv: Sequence[str], port: int, environment: Mapping[str, str], *, folder: Path, log: Path
+) -> Iterator[str]:
+    """Start a program that serves MLflow on a port; its process group ends with the block. Its address."""
     with open(log, "wb") as file:
-        server = subprocess.Popen(
-            ui_argv(f"sqlite:///{database}", port), env=environment, stdout=file, stderr=file, cwd=database.parent
-        )
-    try:
-        wait_for(f"http://127.0.0.1:{port}", server, log)
-        yield f"http://127.0.0.1:{port}"
-    finally:
-        server.terminate()
-        server.wait(30)
-
-
-def free_port() -> int:
-    """A port of 127.0.0.1 that nothing listens on."""
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        return int(listener.getsockname()[1])
-
-
-def wait_for(uri: str, server: subprocess.Popen[bytes], log: Path) -> None:
+        server = subprocess.Popen(argv, cwd=folder, env=environment, stdout=file, stderr=file, start_new_session=True)
+    address = f"http://127.0.0.1:{port}"
     limit = time.monotonic() + UP_S
-    while time.monotonic() < limit:
-        assert server.poll() is None, log.read_text(errors="replace")
-        try:
-            with urllib.request.urlopen(f"{uri}/health", timeout=5):
-                return
-        except (urllib.error.URLError, OSError):
+    try:
+        while not _answers(address):
+            assert server.poll() is None, log.read_text(errors="replace")
+            assert time.monotonic() < limit, f"no MLflow after {UP_S:.0f} s: {log.read_text(errors='replace')}"
             time.sleep(0.1)
-    raise AssertionError(f"no MLflow after {UP_S:.0f} s: {log.read_text(errors='replace')}")
+        yield address
+    finally:
+        with suppress(ProcessLookupError):
+            os.killpg(server.pid, signal.SIGTERM)
+        server.wait(DOWN_S)
+
+
+def _answers(address: str) -> bool:
+    try:
+        with urllib.request.urlopen(f"{address}/health", timeout=5):
+            return True
+    except OSError:
+        return False

@@ -3,6 +3,8 @@
 Usage: noted_steps NOTES STOCK ARGUMENT…   with the arguments of trackyard.
 NOTES: file of JSON lines, {"event", "at" (seconds since 1970), …}: "began", "step", "ended", with the CPU seconds of
 the whole process and the seconds that its main thread has waited so far; "connect" with the address.
+While there is a file NOTES.hold, no step follows HELD_STEP: what is to happen in mid-run happens then, however quick or
+slow the machine is.
 STOCK: "" or an address: the negative control. Then MLflow's own client tells the loss of a step to that server inside
 the loop, as many trainers do.
 """
@@ -14,10 +16,13 @@ import json
 import os
 import sys
 import time
+from pathlib import Path
 from typing import Any
 
-STOCK_STEP = 4
-"""The step, from 1, whose loss the negative control logs: late enough for the server to be good when it starts."""
+HELD_STEP = 6
+"""From 1, as the next: behind the first checkpoint, before which the points so far are written to disk."""
+STOCK_STEP = 8
+"""The step whose loss the negative control logs: late enough for the server to be good when it starts."""
 
 
 def note(file: int, event: str, **facts: Any) -> None:
@@ -48,7 +53,7 @@ def noting_network(file: int) -> None:
     sys.addaudithook(hook)
 
 
-def noting_steps(file: int, stock: str) -> None:
+def noting_steps(file: int, hold: Path, stock: str) -> None:
     from trackyard.train.engine import Engine
 
     taken = Engine.step
@@ -64,6 +69,8 @@ def noting_steps(file: int, stock: str) -> None:
         if client is not None and number + 1 == STOCK_STEP:
             client.log_metric(run, "loss", 0.0, step=number + 1)
         note(file, "step", step=number + 1, **spent())
+        while number + 1 >= HELD_STEP and hold.exists():
+            time.sleep(0.01)
         return result
 
     Engine.step = step  # type: ignore[method-assign]
@@ -74,7 +81,7 @@ def main(notes: str, stock: str, *arguments: str) -> None:
     note(file, "began", **spent())
     atexit.register(lambda: note(file, "ended", **spent()))
     noting_network(file)
-    noting_steps(file, stock)
+    noting_steps(file, Path(f"{notes}.hold"), stock)
     sys.argv = ["trackyard", *arguments]
     from trackyard.cli.main import main as trackyard
 

@@ -9,13 +9,16 @@ import socket
 import subprocess
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+from trackyard.launch.processes import free_port
+
 PROGRAMS = ("munged", "slurmctld", "slurmd", "srun", "scancel", "sinfo")
 PACKAGES = "apt-get install --no-install-recommends slurm-wlm slurm-client slurm-wlm-basic-plugins munge"
-UP_S = 30.0
+UP_S = 240.0
+"""Longest that the daemons may take to find each other, on a machine with other work."""
 
 _CONFIGURATION = """\
 ClusterName=test
@@ -139,15 +142,11 @@ def _wait(condition: Callable[[], bool], folder: Path) -> None:
 def _ports() -> list[int]:
     """Three free ones: the controller's, and two neighbours for the nodes."""
     while True:
-        with socket.socket() as first, socket.socket() as second, socket.socket() as other:
-            first.bind(("127.0.0.1", 0))
-            other.bind(("127.0.0.1", 0))
-            at = int(first.getsockname()[1])
-            try:
-                second.bind(("127.0.0.1", at + 1))
-            except OSError:
-                continue
-            return [int(other.getsockname()[1]), at, at + 1]
+        first, other = free_port(), free_port()
+        with socket.socket() as neighbour, suppress(OSError):
+            neighbour.bind(("127.0.0.1", first + 1))
+            if other not in (first, first + 1):
+                return [other, first, first + 1]
 
 
 def _path() -> str:

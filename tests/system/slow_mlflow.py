@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from typing import Literal, cast
 from urllib.parse import urlsplit
 
-from tests.system.mlflow_server import free_port
+from trackyard.launch.processes import free_port
 
 Mode = Literal["good", "slow", "500", "429", "lost"]
 """slow: each answer takes `SLOW_S`. 500, 429: the answer to everything but the question whether the server is up, and

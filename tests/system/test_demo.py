@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -156,8 +157,10 @@ def test_the_figures_of_the_guide_are_of_this_plan(clone: Path, tmp_path: Path) 
 
 def test_the_lineage_of_the_last_export_is_proved(clone: Path) -> None:
     text = run(["trackyard", "lineage", "verify", "artifacts/molmo2/stage3/export"], clone).stdout
-    assert "links proved" in text
-    assert text.count("manifest") or text.count("snapshot") >= 18
+    proved = re.findall(r"^proved snapshot (\S+):", text, re.M)
+    assert sorted(proved) == sorted(path.name for path in (clone / "data" / "mini").iterdir())
+    assert len(proved) == 18
+    assert re.search(r"^\d+ links proved, 0 taken on trust", text, re.M)
 
 
 STOCK = """

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import re
-import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -15,7 +14,7 @@ from typing import Any
 import pytest
 import yaml
 
-from tests.system.browser import chromium, leaving, requested, wait_for
+from tests.system.browser import LONGEST_S, chromium, leaving, requested, wait_for
 from tests.system.commands import run
 from tests.system.everything import PERSON, SECRET, Everything
 from trackyard.record.metric_names import family
@@ -28,14 +27,18 @@ HEADLINE = {
 }  # fmt: skip
 
 TREE = {
-    "molmo2": ("stage1", "stage3"),
+    "molmo2": ("stage1", "stage2", "stage3"),
     "pile_ffn": ("study", "arm baseline"),
     "datacomp": ("study", "arm world"),
     "nine": ("sweep", "configuration"),
 }
-"""A name that MLflow's table of the track shows, and one that it shows when rows are expanded."""
-EXPANDER = ".ag-row button[data-component-id*=runnamecellrenderer]"
-"""What shows the runs below a run."""
+"""A name that MLflow's table of the track shows, and those that it shows when one row after the other is expanded."""
+EXPAND = """
+const button = document.querySelectorAll(".ag-row button[data-component-id*=runnamecellrenderer]")[arguments[0]];
+if (button) button.click();
+return Boolean(button);
+"""
+"""Show the runs below a run, if its row has come."""
 
 
 @pytest.fixture(scope="module")
@@ -115,18 +118,16 @@ def test_models_are_registered_with_the_version_that_dvc_tracks(served: str, eve
 def test_mlflow_in_a_browser(served: str, stored: dict[str, list[Any]], tmp_path: Path) -> None:
     """The tables of runs of all tracks, and three runs of three tracks side by side; nothing leaves the machine."""
     from mlflow import MlflowClient
+    from selenium.webdriver.support.ui import WebDriverWait
 
     experiments = {found.name: found.experiment_id for found in MlflowClient(tracking_uri=served).search_experiments()}
     keep = Path(os.environ.get("TRACKYARD_SCREENSHOTS", str(tmp_path)))
     with chromium(tmp_path / "profile") as driver:
-        for track, (top, below) in TREE.items():
+        for track, (top, *below) in TREE.items():
             wait_for(driver, f"{served}/#/experiments/{experiments[track]}/runs", [top])
-            for level in range(2):
-                buttons = driver.find_elements("css selector", EXPANDER)
-                if level < len(buttons):
-                    buttons[level].click()
-                    time.sleep(1)
-            wait_for(driver, None, [below])
+            for level, name in enumerate(below):
+                WebDriverWait(driver, LONGEST_S).until(lambda page, level=level: page.execute_script(EXPAND, level))
+                wait_for(driver, None, [name])
             driver.save_screenshot(str(keep / f"runs-{track}.png"))
         three = [
             next(found for found in stored[track] if "train/loss" in found.data.metrics).info.run_id
@@ -242,34 +243,38 @@ def other_plan(clone: Path) -> bytes:
 
 FAULTS: dict[str, tuple[str, Callable[[Path], Any]]] = {
     "one byte of a shard": (
-        "snapshot tallyqa",
+        "link 'snapshot tallyqa' is wrong",
         lambda clone: changed(next((clone / "data/mini/tallyqa").rglob("*.parquet")), flipped),
     ),
     "another plan": (
-        "plan",
+        "link 'plan' is wrong",
         lambda clone: changed(plan_of(clone, "stage3") / "plan.json", lambda _: other_plan(clone)),
     ),
-    "an edited checkpoint": ("checkpoint", lambda clone: changed(weights_of(clone), flipped)),
+    "an edited checkpoint": ("link 'checkpoint' is wrong", lambda clone: changed(weights_of(clone), flipped)),
     "code changed after the run": (
-        "code",
+        "link 'code' is wrong",
         lambda clone: changed(clone / "src/trackyard/digest.py", lambda code: code + b"\n"),
     ),
-    "a renamed parent": ("parent: files", lambda clone: renamed(clone / "artifacts/molmo2/stage2/export")),
+    "a renamed parent": (
+        "links are unproved: parent: files (",
+        lambda clone: renamed(clone / "artifacts/molmo2/stage2/export"),
+    ),
 }
+"""What is broken -> what the proof says of it, and the breaking."""
 
 
 @pytest.mark.parametrize("fault", FAULTS)
 def test_a_broken_chain_stops_at_the_broken_link(everything: Everything, fault: str) -> None:
-    link, breaking = FAULTS[fault]
+    told, breaking = FAULTS[fault]
     path = "artifacts/molmo2/stage3/export"
-    if link == "checkpoint":
+    if fault == "an edited checkpoint":
         path = str(weights_of(everything.clone).parent.relative_to(everything.clone))
     assert run(["trackyard", "lineage", "verify", path], everything.clone, check=False).returncode == 0
     with breaking(everything.clone):
         done = run(["trackyard", "lineage", "verify", path], everything.clone, check=False)
     assert done.returncode == 1, done.stdout
-    assert re.search(rf"^what: .*{re.escape(link)}", done.stderr, re.M), done.stderr
-    assert "fix: " in done.stderr
+    assert re.search(rf"^what: .*{re.escape(told)}", done.stderr, re.M), done.stderr
+    assert "\nfix: " in done.stderr
 
 
 def test_no_secret_and_no_person_is_in_any_file(everything: Everything) -> None:

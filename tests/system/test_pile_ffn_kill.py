@@ -21,7 +21,8 @@ from trackyard.recipes.pile_ffn.study import Study
 pytestmark = pytest.mark.system
 
 CELL = Cell(arm="nonneg_mlp_both", seed=42)
-STEPS, SAVE_EVERY = 100, 10
+STEPS, SAVE_EVERY = 200, 10
+"""So many that the end is far away when the second checkpoint is noticed."""
 TRAINING = {"steps": STEPS, "windows_per_step": 1, "save_every": SAVE_EVERY}
 ENGINE = {"micro_batch": 1, "log_every": 10}
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tests.system.repository import COMMIT, PACKS, STEPS, Repository, spooled
+from tests.system.repository import COMMIT, LIMIT_S, PACKS, STEPS, Repository, spooled
 from trackyard.plan.plan import PlannedRow
 
 pytestmark = pytest.mark.system
@@ -147,7 +147,7 @@ def _alive(pid: int) -> bool:
 
 def _wait_until_gone(ranks: list[int]) -> None:
     """Ranks whose parent was killed end on their own: they would write into a run that is locked no more."""
-    limit = time.monotonic() + 20.0
+    limit = time.monotonic() + LIMIT_S
     while any(_alive(pid) for pid in ranks):
         if time.monotonic() > limit:
             left = [pid for pid in ranks if _alive(pid)]

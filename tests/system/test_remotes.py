@@ -89,26 +89,20 @@ def gigabyte(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Manifest]:
 
 
 @pytest.fixture(scope="module")
-def s3() -> Iterator[str]:
+def s3(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """The address of an empty S3 server, a process of its own as a real one is."""
-    pytest.importorskip("moto.server", reason="moto (pip install -r requirements.lock) serves S3 in these tests")
     import boto3
 
-    server = subprocess.Popen(
-        [sys.executable, "-u", "-m", "moto.server", "-H", "127.0.0.1", "-p", "0"],
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
+    # It notes every request: a pipe that nobody reads would be full in the end, and hold it up.
+    log = tmp_path_factory.mktemp("s3") / "log.txt"
+    argv = [sys.executable, "-u", "-m", "moto.server", "-H", "127.0.0.1", "-p", "0"]
+    with open(log, "wb") as file:
+        server = subprocess.Popen(argv, stdout=file, stderr=file)
     try:
-        assert server.stderr is not None
-        address = ""
-        while not address:
-            line = server.stderr.readline()
-            assert line, "the S3 server ended before it listened"
-            found = re.search(r"http://127\.0\.0\.1:\d+", line)
-            address = found[0] if found else ""
-        os.set_blocking(server.stderr.fileno(), False)
+        while (found := re.search(r"http://127\.0\.0\.1:\d+", log.read_text())) is None:
+            assert server.poll() is None, log.read_text()
+            time.sleep(0.1)
+        address = found[0]
         client = boto3.client(
             "s3", endpoint_url=address, aws_access_key_id="test", aws_secret_access_key="test", region_name="us-east-1"
         )
@@ -116,7 +110,7 @@ def s3() -> Iterator[str]:
         yield address
     finally:
         server.terminate()
-        server.wait(timeout=20)
+        server.wait()
 
 
 def restored(origin: Path, path: Path, remote: Mapping[str, str], **environment: str) -> Path:

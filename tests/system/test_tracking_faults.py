@@ -11,16 +11,17 @@ import sqlite3
 import statistics
 import sys
 from collections import Counter
-from collections.abc import Callable, Iterator
-from contextlib import closing
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
 import pytest
 
 from tests.system.mlflow_server import mlflow_server
-from tests.system.noted_steps import STOCK_STEP
+from tests.system.noted_steps import HELD_STEP, STOCK_STEP
 from tests.system.repository import COMMAND, NOWHERE, SOURCE, Repository, Running
 from tests.system.slow_mlflow import SLOW_S, Mode, SlowMlflow, slow_mlflow
 from trackyard.record.rundir import open_existing, open_or_create
@@ -35,6 +36,9 @@ LATER_S = 5.0
 """That a start may come later."""
 END_S = 20.0
 """That delivery at the end of a stage may be waited for: its budget of 15 s, and what is under way after that."""
+ROUNDS = 4
+"""Of trainings, with and without a fault, before one counts as hurt. What others do with cores and disk can only make a
+step dearer and a wait longer, so that of all rounds the least counts; what tracking costs is in every one."""
 
 Point = tuple[str, int, int, float]
 """Key, step, milliseconds since 1970, value."""
@@ -80,6 +84,13 @@ class Training:
         """Wait until so many steps are done."""
         self.running.wait_for(lambda: self._events("step")[steps - 1 :], f"step {steps}")
 
+    @contextmanager
+    def held(self) -> Iterator[None]:
+        """What the block does happens in mid-run, while no step is taken."""
+        self.taken(HELD_STEP)
+        yield
+        hold_of(self.notes).unlink()
+
     def end(self) -> Noted:
         ended = self.running.end()
         assert ended.code == 0, ended
@@ -94,14 +105,26 @@ class Training:
         return [event for event in map(json.loads, lines) if event["event"] == kind]
 
 
+def hold_of(notes: Path) -> Path:
+    """While it exists, no step follows `HELD_STEP`."""
+    return notes.with_name(f"{notes.name}.hold")
+
+
 def _train(
-    repository: Repository, uri: str, *, during: Callable[[Training], None] | None = None, stock: str = ""
+    repository: Repository,
+    uri: str,
+    *,
+    during: Callable[[Training], None] | None = None,
+    stock: str = "",
+    every_s: int = 1,
 ) -> Noted:
-    """Stage 1 with its points followed every second; `during` is what happens to the server meanwhile."""
+    """Stage 1. during: what happens to the server meanwhile; it uses `Training.held`. every_s: how often points are
+    delivered while it trains, 0 for not at all."""
     path = os.pathsep.join([str(SOURCE), *filter(None, [os.environ.get("PYTHONPATH")])])
-    environment = {"PYTHONPATH": path, "MLFLOW_TRACKING_URI": uri, "TRACKYARD_SYNC_SECONDS": "1"}
+    environment = {"PYTHONPATH": path, "MLFLOW_TRACKING_URI": uri, "TRACKYARD_SYNC_SECONDS": str(every_s)}
     notes = repository.path / "notes.jsonl"
-    notes.unlink(missing_ok=True)
+    if during is not None:
+        hold_of(notes).touch()
     argv = [sys.executable, "-m", "tests.system.noted_steps", str(notes), stock, "run", "molmo2", "stage1"]
     running = Running(repository.within(**environment), argv)
     try:
@@ -213,7 +236,7 @@ def roots(bare: Repository, tmp_path_factory: pytest.TempPathFactory) -> Roots:
 
 @dataclass(frozen=True, kw_only=True)
 class Untracked:
-    """A run that had no server from its start to its end."""
+    """A run that nobody followed and that had no server from its start to its end."""
 
     repository: Repository
     noted: Noted
@@ -221,44 +244,78 @@ class Untracked:
 
 @pytest.fixture(scope="module")
 def untracked(roots: Roots) -> Untracked:
+    return _untracked(roots)
+
+
+def _untracked(roots: Roots) -> Untracked:
     repository = roots.another()
-    quiet = repository.within(TRACKYARD_SYNC_SECONDS="0")
-    return Untracked(repository=repository, noted=_train(quiet, NOWHERE))
+    return Untracked(repository=repository, noted=_train(repository, NOWHERE, every_s=0))
 
 
-def _assert_unhurt(noted: Noted, base: Noted, say: Callable[[str, object], None]) -> None:
-    """No connection while it trains, so no wait for one; no step that costs more; no later start."""
-    assert len(noted.steps) == STEPS
-    assert noted.while_training() == []
-    # The same steps in the same order: each is compared with itself, and what else the machine does falls out.
-    ratios = {
-        name: statistics.median(one / other for one, other in zip(measured, reference, strict=True))
-        for name, measured, reference in (
-            ("cpu", noted.per_step("cpu_s"), base.per_step("cpu_s")),
-            ("wall", noted.per_step("at"), base.per_step("at")),
-        )
-    }
-    for name, ratio in ratios.items():
-        say(f"{name}_per_step_ratio", round(ratio, 3))
-    waits = {
-        "start_waited_later_s": round(noted.start_waited_s - base.start_waited_s, 2),
-        "end_waited_longer_s": round(noted.end_waited_s - base.end_waited_s, 2),
-    }
-    for name, seconds in waits.items():
-        say(name, seconds)
-    print(ratios, waits)
-    assert ratios["cpu"] <= MORE_CPU
-    assert waits["start_waited_later_s"] <= LATER_S
-    assert waits["end_waited_longer_s"] <= END_S
+@dataclass(frozen=True, kw_only=True)
+class Hurt:
+    """What a training had beside one without a server. cpu, wall: of a step, the ratio; seconds are a difference."""
+
+    cpu: float
+    wall: float
+    start_later_s: float
+    end_longer_s: float
+
+
+def _hurt(found: Sequence[Noted], bases: Sequence[Noted]) -> Hurt:
+    """Of as many trainings as there are others without a server."""
+
+    def least(trainings: Sequence[Noted], of: Literal["cpu_s", "at"]) -> list[float]:
+        return [min(step) for step in zip(*(noted.per_step(of) for noted in trainings), strict=True)]
+
+    # The same steps in the same order: each is compared with itself.
+    cpu, wall = (
+        statistics.median(one / other for one, other in zip(least(found, of), least(bases, of), strict=True))
+        for of in ("cpu_s", "at")
+    )
+    return Hurt(
+        cpu=cpu,
+        wall=wall,
+        start_later_s=min(one.start_waited_s for one in found) - min(one.start_waited_s for one in bases),
+        end_longer_s=min(one.end_waited_s for one in found) - min(one.end_waited_s for one in bases),
+    )
+
+
+def _unhurt(
+    untracked: Untracked,
+    roots: Roots,
+    train: Callable[[Repository], Noted],
+    say: Callable[[str, object], None],
+    end_s: float = END_S,
+) -> tuple[Repository, Noted]:
+    """Train, and prove that nothing was connected to, no step cost more, and neither start nor end came late.
+
+    end_s: by how much the end may come later.
+    """
+    bases, found = list[Noted](), list[Noted]()
+    for number in range(ROUNDS):
+        bases.append((_untracked(roots) if number else untracked).noted)
+        repository = roots.another()
+        found.append(train(repository))
+        assert len(found[-1].steps) == STEPS
+        assert found[-1].while_training() == []
+        hurt = _hurt(found, bases)
+        print(hurt)
+        if hurt.cpu <= MORE_CPU and hurt.start_later_s <= LATER_S and hurt.end_longer_s <= end_s:
+            break
+    for name, value in dataclasses.asdict(hurt).items():
+        say(name, round(value, 3))
+    assert hurt.cpu <= MORE_CPU
+    assert hurt.start_later_s <= LATER_S
+    assert hurt.end_longer_s <= end_s
+    return repository, found[-1]
 
 
 def test_never_there(
     untracked: Untracked, roots: Roots, store: Store, faults: SlowMlflow, record_property: Any
 ) -> None:
-    repository = roots.another()
-    noted = _train(repository, NOWHERE)
-    _assert_unhurt(noted, untracked.noted, record_property)
-    assert noted.end_waited_s <= untracked.noted.end_waited_s + LATER_S
+    train = partial(_train, uri=NOWHERE)
+    repository, noted = _unhurt(untracked, roots, train, record_property, end_s=LATER_S)
     assert "stay in the run's spool" in noted.err
     _assert_all_once_through(faults, repository, store.database)
 
@@ -266,15 +323,16 @@ def test_never_there(
 def test_down_at_start_then_back(
     untracked: Untracked, roots: Roots, store: Store, faults: SlowMlflow, record_property: Any
 ) -> None:
-    repository = roots.another()
-    faults.gone()
-
     def back(training: Training) -> None:
-        training.taken(5)
-        faults.back()
+        with training.held():
+            faults.back()
 
-    noted = _train(repository, faults.uri, during=back)
-    _assert_unhurt(noted, untracked.noted, record_property)
+    def train(repository: Repository) -> Noted:
+        if faults.listening:
+            faults.gone()
+        return _train(repository, faults.uri, during=back)
+
+    repository, _ = _unhurt(untracked, roots, train, record_property)
     # Delivered when the stage ended, without anyone's doing.
     assert _spooled(repository) == set(_stored(store.database, repository.run_directory("stage1").name))
     _assert_all_once_through(faults, repository, store.database)
@@ -283,29 +341,29 @@ def test_down_at_start_then_back(
 def test_away_in_mid_run_and_never_back(
     untracked: Untracked, roots: Roots, store: Store, faults: SlowMlflow, record_property: Any
 ) -> None:
-    repository = roots.another()
-    arrived: list[int] = []
+    def train(repository: Repository) -> Noted:
+        def away(training: Training) -> None:
+            with training.held():
+                run_id = repository.run_directory("stage1").name
+                training.running.wait_for(lambda: _stored(store.database, run_id), "delivery while it trains")
+                faults.gone()
 
-    def away(training: Training) -> None:
-        training.taken(2)
-        training.running.wait_for(lambda: faults.asked["good"] > 3, "delivery while it trains")
-        arrived.append(faults.asked["good"])
-        faults.gone()
+        if not faults.listening:
+            faults.back()
+        return _train(repository, faults.uri, during=away)
 
-    noted = _train(repository, faults.uri, during=away)
-    _assert_unhurt(noted, untracked.noted, record_property)
-    assert arrived, "nothing was delivered while it trained: the fault met no delivery"
+    repository, _ = _unhurt(untracked, roots, train, record_property)
+    arrived = sum(_stored(store.database, repository.run_directory("stage1").name).values())
+    assert 0 < arrived < len(_spooled(repository)) / 2, "the server did not go away in mid-run"
     _assert_all_once_through(faults, repository, store.database)
 
 
 def test_every_answer_takes_ten_seconds(
     untracked: Untracked, roots: Roots, store: Store, faults: SlowMlflow, record_property: Any
 ) -> None:
-    repository = roots.another()
     faults.mode = "slow"
-    noted = _train(repository, faults.uri)
+    repository, _ = _unhurt(untracked, roots, partial(_train, uri=faults.uri), record_property)
     assert faults.asked["slow"] > 0
-    _assert_unhurt(noted, untracked.noted, record_property)
     _assert_all_once_through(faults, repository, store.database)
 
 
@@ -313,20 +371,24 @@ def test_stock_calls_in_the_loop_are_noticed(
     untracked: Untracked, roots: Roots, faults: SlowMlflow, record_property: Any
 ) -> None:
     """The negative control: what these tests measure does grow where a trainer calls MLflow itself."""
-    repository = roots.another()
 
     def slow(training: Training) -> None:
-        training.taken(STOCK_STEP - 2)
-        faults.mode = "slow"
+        with training.held():
+            faults.mode = "slow"
         training.taken(STOCK_STEP)
         faults.mode = "good"
 
-    noted = _train(repository, faults.uri, during=slow, stock=faults.uri)
-    waited = max(noted.per_step("at"))
+    def train(repository: Repository) -> Noted:
+        noted.append(_train(repository, faults.uri, during=slow, stock=faults.uri))
+        return noted[-1]
+
+    noted: list[Noted] = []
+    with pytest.raises(AssertionError, match="connect"):
+        _unhurt(untracked, roots, train, record_property)
+    before, stock = noted[0].steps[STOCK_STEP - 2 : STOCK_STEP]
+    waited = stock["at"] - before["at"]
     record_property("stock_step_s", round(waited, 1))
     assert waited > SLOW_S
-    with pytest.raises(AssertionError, match="connect"):
-        _assert_unhurt(noted, untracked.noted, record_property)
 
 
 def _same_points(untracked: Untracked, root: Path, seed: int) -> Repository:

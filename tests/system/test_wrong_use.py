@@ -5,11 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
-import socket
 import subprocess
-import sys
-import time
-import urllib.request
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -20,6 +16,7 @@ import av
 import numpy as np
 import pytest
 
+from tests.system.mlflow_server import mlflow_server
 from tests.system.repository import (
     NOWHERE,
     SAVE_EVERY,
@@ -341,7 +338,7 @@ def test_a_later_sync_delivers_every_point_once(uninterrupted: Repository, tmp_p
     lost = repository.trackyard("record", "sync")
     assert lost.code == 1
     database = tmp_path / "server.db"
-    with _server(database, tmp_path) as uri:
+    with mlflow_server(database) as uri:
         tracked = repository.within(MLFLOW_TRACKING_URI=uri)
         first, second = tracked.trackyard("record", "sync"), tracked.trackyard("record", "sync")
         assert first.code == 0, first
@@ -356,37 +353,3 @@ def test_a_later_sync_delivers_every_point_once(uninterrupted: Repository, tmp_p
         (step, values["train/loss"]) for step, values in spooled(run).items()
     }
     assert sum(key == "validation/loss" for key, _, _ in points) == 2
-
-
-@contextmanager
-def _server(database: Path, folder: Path) -> Iterator[str]:
-    """A real MLflow server on this machine, ended by its process id."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    argv = [sys.executable, "-m", "mlflow", "server", "--backend-store-uri", f"sqlite:///{database}"]
-    argv += ["--artifacts-destination", str(folder / "artifacts"), "--host", "127.0.0.1", "--port", str(port)]
-    argv += ["--workers", "1"]
-    quiet = {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false", "MLFLOW_DISABLE_TELEMETRY": "true"}
-    with open(folder / "server.txt", "wb") as log:
-        server = subprocess.Popen(
-            argv, stdout=log, stderr=log, env=os.environ | quiet, cwd=folder, start_new_session=True
-        )
-        try:
-            _wait_for_health(f"http://127.0.0.1:{port}/health", server, folder / "server.txt")
-            yield f"http://127.0.0.1:{port}"
-        finally:
-            server.terminate()
-            server.wait(timeout=60)
-
-
-def _wait_for_health(url: str, server: subprocess.Popen[bytes], log: Path) -> None:
-    limit = time.monotonic() + 120.0
-    while True:
-        try:
-            with urllib.request.urlopen(url, timeout=2.0):
-                return
-        except OSError:
-            assert server.poll() is None, log.read_text()
-            assert time.monotonic() < limit, log.read_text()
-            time.sleep(0.2)
