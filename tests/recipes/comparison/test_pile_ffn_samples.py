@@ -111,6 +111,10 @@ def test_what_was_asked_is_the_texts_the_items_and_how_was_searched(tmp_path: Pa
         for block in body["attacks"].values():
             block["config"]["budget"]["flips"] = 11
 
+    def finer(stage: str, name: str, body: dict[str, Any]) -> None:
+        completed(stage, name, body)
+        body["scoring"]["stride"] //= 2
+
     def other_items(stage: str, name: str, body: dict[str, Any]) -> None:
         completed(stage, name, body)
         body["tasks"]["hellaswag"]["task_hash"] = "u" * 64
@@ -122,6 +126,7 @@ def test_what_was_asked_is_the_texts_the_items_and_how_was_searched(tmp_path: Pa
         ("attack_hotflip", {"flip": "other"}, {f"attack/{name}/delta_nats" for name in HOTFLIP}),
         ("attack_uat", {"uat_opt": "other"}, {f"attack/{name}/delta_nats" for name in ("uat", "random_trigger")}),
         (PERPLEXITY, {"test": "other"}, {"test/nll"}),
+        (PERPLEXITY, {"of": finer}, {"test/nll"}),
         (BENCHMARKS, {"of": other_items}, {"bench/hellaswag"}),
     ):
         measure(study, stage, **changes)

@@ -151,6 +151,7 @@ def _perplexity(study: Study, cell: Cell) -> dict[str, Any]:
     ]
     return {
         **_perplexities(per_token),
+        "scoring": {"length": TOKENS, "stride": TOKENS},
         "by_component": {name: _perplexities(per_token[place::2]) for place, name in enumerate(COMPONENTS)},
         "documents": documents,
     }

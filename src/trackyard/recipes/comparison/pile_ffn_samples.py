@@ -41,7 +41,9 @@ def pile_ffn_samples(run: RunSummary, root: Path) -> Samples:
         if result is None:
             lacks.append(f"no result of {stage} was measured on its weights")
         elif stage == PERPLEXITY:
-            found["test/nll"] = Scored(asked=_asked(stage, result), scores=_documents(result.body))
+            found["test/nll"] = Scored(
+                asked=_asked(stage, result, result.body.get("scoring", {})), scores=_documents(result.body)
+            )
         elif stage == BENCHMARKS:
             found |= _items(result, cell, run, root)
         else:
@@ -63,11 +65,13 @@ def _result(stage: str, cell: Cell, weights: frozenset[str], run: RunSummary, ro
     )
 
 
-def _asked(stage: str, result: Result, config: Mapping[str, Any] | None = None) -> str:
-    """By the manifests of the texts, which prove every token, and what an attack may try and how it searches; its seed
-    is that of the cell. The table of all documents, which is read too, lists the training text as well."""
+def _asked(stage: str, result: Result, config: Mapping[str, Any]) -> str:
+    """By the manifests of the texts, which prove every token, and how they are scored, or what an attack may try and
+    how it searches; its seed is that of the cell. The table of all documents, which is read too, lists the training
+    text as well.
+    """
     texts = [result.header.inputs[(ARTIFACTS / "tokens" / name / MANIFEST).as_posix()] for name in TEXTS[stage]]
-    return digest_json([texts, {name: value for name, value in (config or {}).items() if name != "seed"}])
+    return digest_json([texts, {name: value for name, value in config.items() if name != "seed"}])
 
 
 def _documents(body: Mapping[str, Any]) -> Scores:

@@ -23,8 +23,8 @@ TEST = "test"
 def perplexity(study: Study, cell: Cell, say: Callable[[str], None]) -> Result:
     """Score the export of a cell on every document of the test set.
 
-    The body has, beside the figures of section 10, `documents`: the loss of each [nats, a sum] and its predicted
-    tokens, by which copies are found and arms compared in pairs.
+    The body has, beside the figures of section 10, `scoring`: the windows [tokens]; and `documents`: the loss of each
+    [nats, a sum] and its predicted tokens, by which copies are found and arms compared in pairs.
     """
     parameters = study.parameters.perplexity
     tokens = open_set(study, TEST)
@@ -41,6 +41,7 @@ def perplexity(study: Study, cell: Cell, say: Callable[[str], None]) -> Result:
         parts = by_component(scores, rng=random_of(STAGE, TEST, "components"), resamples=parameters.resamples)
         whole = summarise(scores, rng=random_of(STAGE, TEST), resamples=parameters.resamples)
         return asdict(whole) | {
+            "scoring": {"length": parameters.length, "stride": parameters.stride},
             "by_component": {name: asdict(part) for name, part in parts.items()},
             "documents": [
                 {"doc_id": score.id, "component": score.component, "nll": score.nll, "predicted": score.predicted}
