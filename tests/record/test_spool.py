@@ -34,7 +34,6 @@ def test_every_kind_of_event_is_kept_in_order(tmp_path: Path, monkeypatch: pytes
     monkeypatch.setattr(module, "_now_ms", lambda: 1700000000123)
     with Spool(tmp_path, FIRST) as spool:
         spool.status("running")
-        spool.params({"world": 2})
         spool.tag("note", "ü")
         spool.dataset("charts", "b" * 64, "hub:x@1", "training")
         spool.metrics({"loss": np.float32(0.5), "tokens": 12}, np.int64(3))  # type: ignore[arg-type]
@@ -43,7 +42,6 @@ def test_every_kind_of_event_is_kept_in_order(tmp_path: Path, monkeypatch: pytes
     assert spool.path.name == "attempt-0001.jsonl"
     assert events(spool.path) == [
         {"event": "status", "state": "running", "timestamp": 1700000000123},
-        {"event": "params", "values": {"world": 2}},
         {"event": "tag", "values": {"note": "ü"}},
         {"event": "dataset", "name": "charts", "digest": "b" * 64, "source": "hub:x@1", "context": "training"},
         {"event": "metrics", "step": 3, "timestamp": 1700000000123, "values": {"loss": 0.5, "tokens": 12.0}},
@@ -203,13 +201,12 @@ def test_no_secret_reaches_the_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     monkeypatch.setenv("MY_ACCESS_TOKEN", "plain canary value")
     with Spool(tmp_path, FIRST) as spool:
         for secret in (canary, "plain canary value"):
-            spool.params({"a": {"b": [secret]}, secret: 1})
             spool.tag(secret, f"error: {secret}")
             spool.dataset("d", "0", f"https://u:{secret}@example.org/d", "training")
             spool.artifact(f"{secret}.txt")
             spool.metrics({secret: 1.0, f"{secret}/nan": float("nan")}, 1)
     text = spool.path.read_text()
-    assert len(text.splitlines()) == 12
+    assert len(text.splitlines()) == 10
     assert canary not in text
     assert "plain canary value" not in text
     assert "[redacted]" in text
@@ -217,5 +214,5 @@ def test_no_secret_reaches_the_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPa
 
 def test_a_line_is_json(tmp_path: Path) -> None:
     with Spool(tmp_path, FIRST) as spool:
-        spool.params({"path": Path("a\nb"), "text": "x\ny"})
-    assert json.loads(spool.path.read_text())["values"] == {"path": "a\nb", "text": "x\ny"}
+        spool.tag("text", "x\ny")
+    assert json.loads(spool.path.read_text())["values"] == {"text": "x\ny"}

@@ -55,7 +55,7 @@ def identity_tags(spec: RunSpec) -> dict[str, str]:
 def describe(
     spec: RunSpec, parts: Mapping[str, SpoolPart], census: PointCensus, refused: Mapping[str, int] | None = None
 ) -> Description:
-    """Parameters and data sets of the specification and of the spool, and tags that show what was odd.
+    """Parameters of the specification, data sets of it and of the spool, and tags that show what was odd.
 
     refused: points that the store did not take, by metric.
     """
@@ -73,11 +73,6 @@ def describe(
         tags |= event["values"]
     params = {key: _shown(value) for key, value in flatten({**spec.parameters, "seed": spec.seed})}
     params |= {f"model.{key}": _shown(value) for key, value in flatten(spec.model)}
-    for event in events(parts, "params"):
-        for key, value in flatten(event["values"]):
-            # A parameter never changes in MLflow: the first attempt's stands, a later one of another value is a tag.
-            if params.setdefault(key, _shown(value)) != _shown(value):
-                tags[f"trackyard.changed.{key}"] = _shown(value)
     return Description(params=params, tags=tags, datasets=_datasets(spec, parts))
 
 

@@ -81,10 +81,6 @@ class Spool:
         if odd:
             self._append({"event": "nonfinite", "step": step, "timestamp": _now_ms(), "values": odd})
 
-    def params(self, values: Mapping[str, Any]) -> None:
-        """Record parameters that the specification does not hold (those it holds are delivered anyway)."""
-        self._append_text({"event": "params", "values": dict(values)})
-
     def tag(self, key: str, value: str) -> None:
         """Record a label; of two with one key the later counts."""
         self._append_text({"event": "tag", "values": {key: value}})

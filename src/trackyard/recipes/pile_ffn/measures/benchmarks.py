@@ -118,6 +118,6 @@ def _put_samples(study: Study, cell: Cell, result: Result) -> None:
         raise DataError(
             what=f"{kept} is {'not what was written' if data else 'gone'}, and the result of {cell.name} was kept",
             why="tests in pairs are made on the items, which the figures alone do not hold",
-            fix=f"rm {kept.parent / cell.name}-*.json, then dvc repro pipelines/pile_ffn/dvc.yaml",
+            fix=f"rm {kept.parent / cell.name}-{result.header.run_id}.json, then dvc repro pipelines/pile_ffn/dvc.yaml",
         )
     write_atomic(study.place(STAGE, cell) / SAMPLES, data)
