@@ -29,6 +29,9 @@ for variable in ("HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE", "HF_TOKEN"):
     os.environ.pop(variable, None)
 os.environ["HF_ENDPOINT"] = "http://127.0.0.1:9"
 
+# Started by nohup or in the background of a script, pytest ignores Ctrl-C; so would all that tests start and interrupt.
+signal.signal(signal.SIGINT, signal.default_int_handler)
+
 # What verifications remember (trackyard.acquire.files.stat_cache) goes nowhere near the user's own; removed at the end.
 _CACHE = tempfile.TemporaryDirectory(prefix="trackyard-tests-")
 os.environ["XDG_CACHE_HOME"] = _CACHE.name

@@ -78,7 +78,7 @@ sys.stdin.read()
 """
 
 
-def _alive(path: Path, seconds: float = 20.0) -> int:
+def _alive(path: Path, seconds: float = 120.0) -> int:
     """The process id that a program writes when it has started."""
     deadline = time.monotonic() + seconds
     while not (path.exists() and path.read_text()):
@@ -87,7 +87,7 @@ def _alive(path: Path, seconds: float = 20.0) -> int:
     return int(path.read_text())
 
 
-def _gone(pid: int, seconds: float = 20.0) -> None:
+def _gone(pid: int, seconds: float = 120.0) -> None:
     deadline = time.monotonic() + seconds
     while True:
         try:

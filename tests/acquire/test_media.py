@@ -112,11 +112,13 @@ def webp_of(pictures: int, width: int = 8, height: int = 8) -> bytes:
 @pytest.mark.parametrize(
     ("data", "pictures"), [(gif_of(10_000), 10_000), (webp_of(10_000), 10_000)], ids=["gif", "webp"]
 )
-def test_only_the_first_of_ten_thousand_pictures_is_decoded(data: bytes, pictures: int) -> None:
-    assert getattr(Image.open(io.BytesIO(data)), "n_frames", 0) == pictures
-    started = time.monotonic()
+def test_only_the_first_of_ten_thousand_pictures_is_decoded(
+    data: bytes, pictures: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    image = Image.open(io.BytesIO(data))
+    assert getattr(image, "n_frames", 0) == pictures
+    monkeypatch.setattr(type(image), "seek", lambda _image, frame: pytest.fail(f"picture {frame} was looked for"))
     assert probe_image(data, "x").frames == 1
-    assert time.monotonic() - started < 1
 
 
 def test_the_size_is_that_after_exif_orientation() -> None:

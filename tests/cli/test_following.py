@@ -13,10 +13,11 @@ from pathlib import Path
 import pytest
 
 from tests.record.conftest import make_spec
-from tests.record.serving import free_port, wait_for
+from tests.record.serving import wait_for
 from trackyard.cli import following as module
 from trackyard.cli.following import EVERY_VARIABLE, NICE, following, seconds
 from trackyard.errors import ConfigError
+from trackyard.launch.processes import free_port
 from trackyard.record.rundir import RunDirectory, open_or_create
 from trackyard.record.spool import Spool
 

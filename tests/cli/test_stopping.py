@@ -56,13 +56,13 @@ def test_without_a_signal_nothing_has_changed() -> None:
 def _stopped(world: World, when: Callable[[], bool], *line: str, number: signal.Signals, group: bool) -> Done:
     running = world.start(*line)
     try:
-        deadline = time.monotonic() + 20
+        deadline = time.monotonic() + 120
         while not when():
             assert running.poll() is None, running.communicate()
             assert time.monotonic() < deadline, "it never came so far"
             time.sleep(0.01)
         (os.killpg if group else os.kill)(running.pid, number)
-        out, err = running.communicate(timeout=20)
+        out, err = running.communicate(timeout=120)
     finally:
         running.kill()
     return Done(running.returncode, out, err)
@@ -75,7 +75,7 @@ def _stopped(world: World, when: Callable[[], bool], *line: str, number: signal.
 )
 def test_fetch(world: World, number: signal.Signals, group: bool) -> None:
     for served in world.web.files.values():
-        served.bytes_per_s = 4000  # about a second for each picture
+        served.bytes_per_s = 400  # about eight seconds for each picture
     # All pictures are under way, so none of its processes is still being started.
     stopped = _stopped(
         world, lambda: len(world.web.seen) == PICTURES, "data", "fetch", "pictures", "packed", "--json",

@@ -23,7 +23,7 @@ from trackyard.launch.signals import stop_flag
 from trackyard.launch.watchdog import Watchdog, WatchdogParameters, stacks_file
 
 STEPS = 6
-LIMITS = WatchdogParameters(first_s=60.0, at_least_s=1.5, factor=10.0)
+LIMITS = WatchdogParameters(first_s=60.0, at_least_s=5.0, factor=10.0)
 LAG_S = 0.5
 """A lag that the limits allow; the ordinary step takes a millisecond."""
 

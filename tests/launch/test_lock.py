@@ -42,7 +42,7 @@ def test_a_second_process_is_refused_at_once_and_told_the_owner(tmp_path: Path) 
         started = time.monotonic()
         with pytest.raises(TrackyardError) as raised, run_lock(tmp_path):
             pytest.fail("two processes hold one lock")
-        assert time.monotonic() - started < 1.0
+        assert time.monotonic() - started < 5.0
     told = raised.value.what
     assert str(tmp_path) in told
     assert f"process {owner.pid} on {socket.gethostname()} since 2" in told

@@ -26,4 +26,4 @@ def test_memory_does_not_grow_by_a_kilobyte_a_step(tmp_path: Path, steps: int, l
     """Negative control: a loop that keeps something of each step is found out."""
     slope = _slope(tmp_path, steps, leak)
     assert (slope < MOST_BYTES_PER_STEP) is (leak == 0), slope
-    assert slope > 0.5 * leak
+    assert leak == 0 or slope > 0.5 * leak, slope

@@ -100,13 +100,13 @@ _ALONE = """
 import sys, time
 from pathlib import Path
 from trackyard.launch.watchdog import Watchdog, WatchdogParameters
-limits = WatchdogParameters(first_s=float(sys.argv[2]), at_least_s=0.2, factor=10.0)
+limits = WatchdogParameters(first_s=float(sys.argv[2]), at_least_s=2.0, factor=10.0)
 with Watchdog(Path(sys.argv[1]), rank=0, limits=limits) as watchdog:
     for sleep in map(float, sys.argv[3:]):
         time.sleep(sleep)
         watchdog.beat()
     watchdog.beat(last=True)
-    time.sleep(0.5)
+    time.sleep(5.0)
 print("through", len(watchdog._durations))
 """
 
@@ -118,7 +118,7 @@ def _alone(path: Path, first_s: float, *sleeps: float) -> subprocess.CompletedPr
 
 def test_limits_of_the_start_of_steps_and_of_the_end(tmp_path: Path) -> None:
     # The start may take longer than a step; a step as long as its like took, even beyond the least limit.
-    through = _alone(tmp_path / "a.txt", 5.0, 0.4, 0.03, 0.03, 0.05, 0.25)
+    through = _alone(tmp_path / "a.txt", 50.0, 4.0, 0.3, 0.3, 0.5, 2.5)
     assert through.stdout == "through 5\n", through.stderr
     assert not (tmp_path / "a.txt").exists()
     slow_step = _alone(tmp_path / "b.txt", 60.0, 0.0, 0.0, 30.0)

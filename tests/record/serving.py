@@ -1,52 +1,12 @@
-"""A real MLflow server on loopback, and a proxy before it that is slow, deaf or refusing on demand."""
+"""A proxy before an MLflow server that is slow, deaf or refusing on demand; and waiting for what others do."""
 
 from __future__ import annotations
 
 import http.client
 import http.server
-import os
-import socket
-import subprocess
 import threading
 import time
-import urllib.request
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from pathlib import Path
-
-from trackyard.record.tracking.ui import UI_ENVIRONMENT, ui_argv
-
-
-def free_port() -> int:
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        return int(listener.getsockname()[1])
-
-
-@contextmanager
-def mlflow_server(database: Path, port: int | None = None) -> Iterator[str]:
-    """The server of `make ui` over a sqlite file; ended by its own process id."""
-    port = port or free_port()
-    environment = {**os.environ, **UI_ENVIRONMENT}
-    argv = ui_argv(f"sqlite:///{database}", port)
-    with subprocess.Popen(
-        argv, env=environment, cwd=database.parent, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
-    ) as process:
-        try:
-            wait_for(lambda: answers(port), seconds=120)
-            assert process.poll() is None
-            yield f"http://127.0.0.1:{port}"
-        finally:
-            process.terminate()
-            process.wait(timeout=60)
-
-
-def answers(port: int) -> bool:
-    try:
-        urllib.request.urlopen(f"http://127.0.0.1:{port}/health", timeout=2).close()
-    except OSError:
-        return False
-    return True
+from collections.abc import Callable
 
 
 def wait_for(true: Callable[[], bool], *, seconds: float) -> None:

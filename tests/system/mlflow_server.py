@@ -19,9 +19,9 @@ UP_S, DOWN_S = 240.0, 120.0
 
 
 @contextmanager
-def mlflow_server(database: Path) -> Iterator[str]:
-    """Its address, once it answers."""
-    port = free_port()
+def mlflow_server(database: Path, port: int | None = None) -> Iterator[str]:
+    """Its address, once it answers. port: a free one, where it may be any."""
+    port = port or free_port()
     argv, environment = ui_argv(f"sqlite:///{database}", port), os.environ | UI_ENVIRONMENT
     with serving(argv, port, environment, folder=database.parent, log=database.with_suffix(".log")) as address:
         yield address

@@ -96,7 +96,7 @@ def one(order: dict[str, Any]) -> dict[str, Any]:
     child = fork(lambda: save_naively(root) if order["naive"] else save_in_a_loop(root, saves))
     os.environ.pop(ARMED, None)
     if order["kill"] is not None:
-        deadline = time.monotonic() + 20
+        deadline = time.monotonic() + 120
         while not (root.is_dir() and {path.name for path in root.iterdir()} - before):
             assert time.monotonic() < deadline, "nothing new was written"
             time.sleep(0.0005)

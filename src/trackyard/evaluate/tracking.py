@@ -12,7 +12,6 @@ from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.optimize import linear_sum_assignment
 
 from trackyard.evaluate.pointing import TruePoint, score_points
 
@@ -91,6 +90,8 @@ def hota(frames: Sequence[Frame]) -> tuple[float, float]:
         both = frame.hits.sum(axis=0)[None, :] + frame.hits.sum(axis=1)[:, None] - frame.hits
         part = np.divide(frame.hits, both, out=np.zeros_like(frame.hits), where=both > 0)
         np.add.at(together, np.ix_(frame.true, frame.predicted), part)
+    from scipy.optimize import linear_sum_assignment  # see evaluate.pointing
+
     alignment = together / np.maximum(spans[:, None] + lengths[None, :] - together, np.finfo(float).tiny)
     matches = np.zeros_like(together)
     for frame in frames:

@@ -25,7 +25,7 @@ CANARY = "hf_" + "C4nary0" * 5
 
 def limits(**changes: object) -> FetchLimits:
     return FetchLimits.model_validate(
-        {"connect_s": 0.4, "stall_s": 0.25, "total_s": 1.5, "backoff_s": 0.05, "max_bytes": 100_000} | changes
+        {"connect_s": 1.2, "stall_s": 0.75, "total_s": 4.5, "backoff_s": 0.05, "max_bytes": 100_000} | changes
     )
 
 
@@ -113,24 +113,24 @@ def test_each_fault_has_its_cause_in_time(server: HostileServer, path: str, caus
     started = time.monotonic()
     found = failure(server.url(path))
     assert (found.cause, found.attempts) == (cause, attempts)
-    assert time.monotonic() - started < 4
+    assert time.monotonic() - started < 12
 
 
 @pytest.mark.parametrize("path", ["/drip", "/drip-headers"])
 def test_a_drip_ends_with_the_cap_of_its_url(server: HostileServer, path: str) -> None:
     """A byte now and then never stalls: only the cap on the whole ends it, and there is no time left to try again."""
     started = time.monotonic()
-    found = failure(server.url(path), total_s=0.6)
+    found = failure(server.url(path), total_s=1.8)
     assert (found.cause, found.attempts) == ("read_timeout", 1)
-    assert 0.55 < time.monotonic() - started < 1.6
+    assert 1.75 < time.monotonic() - started < 4.8
 
 
 def test_the_cap_holds_over_all_attempts(server: HostileServer) -> None:
     started = time.monotonic()
-    found = failure(server.url("/hang"), total_s=0.5, retries=50, backoff_s=0.01)
+    found = failure(server.url("/hang"), total_s=1.5, retries=50, backoff_s=0.01)
     assert found.cause == "read_timeout"
     assert 2 <= found.attempts <= 4
-    assert time.monotonic() - started < 1.6
+    assert time.monotonic() - started < 4.8
 
 
 @pytest.mark.parametrize(
@@ -152,7 +152,7 @@ def test_retry_after_is_waited_for(server: HostileServer) -> None:
     assert get(server.url("/status/429?times=1&after=1")).attempts == 2
     assert time.monotonic() - started >= 1.0
     started = time.monotonic()
-    assert get(server.url("/retry-date?in=2"), total_s=3.0).attempts == 2
+    assert get(server.url("/retry-date?in=2")).attempts == 2
     assert time.monotonic() - started >= 0.9, "an HTTP date has whole seconds"
 
 
@@ -161,14 +161,14 @@ def test_a_retry_after_beyond_the_cap_is_not_waited_for(server: HostileServer) -
     found = failure(server.url("/status/429?after=3600"))
     assert (found.cause, found.attempts) == ("http_429", 1)
     assert found.retry_after_s == pytest.approx(3600)
-    assert time.monotonic() - started < 0.9
+    assert time.monotonic() - started < 2.7
 
 
 def test_the_whole_host_is_left_alone(server: HostileServer) -> None:
     async def ask() -> tuple[list[str], float]:
         async with GuardedClient(limits(), LOOPBACK) as client:
-            first = asyncio.create_task(client.get(server.url("/status/429?times=1&after=1")))
-            await asyncio.sleep(0.2)
+            first = asyncio.create_task(client.get(server.url("/status/429?times=1&after=3")))
+            await asyncio.sleep(0.6)
             started = time.monotonic()
             await asyncio.gather(*(client.get(server.url(f"/ok?n={number}")) for number in range(8)))
             waited = time.monotonic() - started
@@ -183,7 +183,7 @@ def test_the_whole_host_is_left_alone(server: HostileServer) -> None:
             return outcomes, waited
 
     outcomes, waited = asyncio.run(ask())
-    assert 0.6 < waited < 3, "a pause within the cap is waited out, and not counted against the others"
+    assert 1.8 < waited < 9, "a pause within the cap is waited out, and not counted against the others"
     assert outcomes == ["http_5xx", "0"], "during a longer pause the host is not asked at all"
     assert not any(seen.options.get("n") == "9" for seen in server.seen)
 
@@ -216,14 +216,14 @@ def test_a_busy_host_holds_no_place_of_others(server: HostileServer) -> None:
             return waited
 
     with HostileServer() as other:
-        assert asyncio.run(ask(other)) < 1.5
+        assert asyncio.run(ask(other)) < 4.5
 
 
 def test_slow_requests_step_aside(server: HostileServer) -> None:
     """Eight that hang and eight places: the others wait until those are known to be slow, not until they end."""
 
     async def ask(slow_s: float) -> float:
-        changes = {"in_flight": 8, "per_host": 100, "retries": 0, "stall_s": 1.0, "slow_s": slow_s}
+        changes = {"in_flight": 8, "per_host": 100, "retries": 0, "stall_s": 3.0, "slow_s": slow_s}
         async with GuardedClient(limits(**changes), LOOPBACK) as client:
             hanging = [asyncio.create_task(client.get(server.url(f"/hang?n={number}"))) for number in range(8)]
             await asyncio.sleep(0.02)
@@ -234,8 +234,8 @@ def test_slow_requests_step_aside(server: HostileServer) -> None:
             assert {failed.cause for failed in found if isinstance(failed, FetchFailure)} == {"read_timeout"}
             return waited
 
-    assert 0.1 < asyncio.run(ask(0.2)) < 0.8
-    assert asyncio.run(ask(60.0)) > 0.9, "the control: without it they wait for the stall"
+    assert 0.3 < asyncio.run(ask(0.6)) < 2.4
+    assert asyncio.run(ask(60.0)) > 2.7, "the control: without it they wait for the stall"
 
 
 def test_redirects_are_followed_and_counted(server: HostileServer) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import os
 import re
 import shutil
 import subprocess
@@ -14,6 +15,7 @@ from pathlib import Path
 
 import pytest
 
+from benchmarks.compare_runs import METRICS, RUNS, make_runs
 from tests.recipes.overview.made_tracks import CODE, STEPS, make_molmo2
 from tests.recipes.reporting.test_outcomes import SPEC
 from trackyard.errors import ConfigError, DataError
@@ -21,7 +23,6 @@ from trackyard.recipes.overview.tracks import ALL
 from trackyard.recipes.overview.writing import write_present, write_report
 from trackyard.record.code import CodeIdentity
 from trackyard.record.comparing.summary import read_summaries
-from trackyard.record.identity import SCHEMA, RunSpec
 from trackyard.record.metrics_file import read_metrics
 from trackyard.record.rundir import open_or_create
 
@@ -234,37 +235,37 @@ MEASURE = """
 import json, re, sys, time
 from pathlib import Path
 from trackyard.recipes.overview.writing import write_report
-started = time.process_time()
 write_report(Path(sys.argv[1]))
 # Not ru_maxrss: that of a child begins with its parent's.
 memory = int(re.search(r"VmHWM:\\s+(\\d+)", Path("/proc/self/status").read_text())[1]) * 1024
-print(json.dumps([time.process_time() - started, memory, "torch" in sys.modules]))
+print(json.dumps([time.process_time(), memory, "torch" in sys.modules]))
 """
+ROUNDS, MOST_S, MOST_BYTES = 5, 10.0, 10**9
 
 
 @pytest.mark.system
 def test_thousands_of_runs(made: Path, tmp_path: Path) -> None:
-    """5,000 runs of 200 metrics: under 10 s of a core, with the imports, and 1 GB; tables are cut, the file has all."""
+    """5,000 runs of 200 metrics: 10 s of a core, with the imports, and 1 GB; tables are cut, the file has all.
+
+    The processor's time, as in tests/system/test_many_runs.py: others can only make it longer, and the quickest counts.
+    """
+    assert (RUNS, METRICS) == (5_000, 200)
     root = tmp_path / "many"
     shutil.copytree(made, root, symlinks=True)
-    values = {f"eval/task{number:03d}/accuracy": 0.5 for number in range(200)}
-    events = [{"event": "metrics", "step": 1, "timestamp": 1_700_000_000_000, "values": values},
-              {"event": "status", "state": "finished", "timestamp": 1_700_000_060_000}]  # fmt: skip
-    spool = "".join(json.dumps(event) + "\n" for event in events)
-    for seed in range(5_000):
-        spec = RunSpec(
-            track="pile_ffn", stage="train", parameters={"arm": "baseline"}, plan="p" * 12, model={}, snapshots={},
-            parent=None, code=CODE, image=None, seed=10_000 + seed,
+    before = len(read_summaries(root / "runs"))
+    make_runs(root / "runs")
+    seconds: list[float] = []
+    while len(seconds) < ROUNDS and min(seconds, default=MOST_S) >= MOST_S:
+        done = subprocess.run(
+            [sys.executable, "-c", MEASURE, str(root)],
+            env=os.environ | {"OMP_NUM_THREADS": "1"}, check=True, capture_output=True, text=True,
         )  # fmt: skip
-        folder = root / "runs" / "pile_ffn" / "train" / spec.run_id
-        (folder / "spool").mkdir(parents=True)
-        (folder / "spec.json").write_text(json.dumps({"schema": SCHEMA, "run_id": spec.run_id, "spec": spec.body}))
-        (folder / "spool" / "attempt-0001.jsonl").write_text(spool)
-    done = subprocess.run([sys.executable, "-c", MEASURE, str(root)], check=True, capture_output=True, text=True)
-    seconds, memory, torch = json.loads(done.stdout)
-    assert not torch
-    assert seconds < 10
-    assert memory < 1e9
-    assert sum(1 for _ in (root / "report" / "runs.csv").open()) > 5_000
+        spent, memory, torch = json.loads(done.stdout)
+        print(f"{spent:.1f} s of processor time, {memory / 1e6:.0f} MB")
+        assert not torch
+        assert memory < MOST_BYTES
+        seconds.append(spent)
+    assert min(seconds) < MOST_S, seconds
+    assert sum(1 for _ in (root / "report" / "runs.csv").open()) == 1 + before + RUNS
     assert (root / "report" / "index.html").stat().st_size < 3e6
     assert "15 of 5,0" in (root / "report" / "report.md").read_text()

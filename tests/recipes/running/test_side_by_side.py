@@ -81,15 +81,15 @@ side_by_side(partial(wait, Path(sys.argv[1])), [1, 2], [None, None])
 @pytest.mark.parametrize("by", [signal.SIGKILL, signal.SIGINT])
 def test_none_outlives_a_parent_that_is_ended(tmp_path: Path, by: signal.Signals) -> None:
     parent = subprocess.Popen([sys.executable, "-c", ORPHANS, str(tmp_path)], cwd=ROOT)
-    until = time.monotonic() + 20
+    until = time.monotonic() + 120
     while len(list(tmp_path.iterdir())) < 2 and time.monotonic() < until:
         time.sleep(0.02)
     children = [int(path.name.removeprefix("pid-")) for path in tmp_path.iterdir()]
     assert len(children) == 2
     assert all(alive(pid) for pid in children)
     parent.send_signal(by)
-    parent.wait(timeout=50)
-    until = time.monotonic() + 10
+    parent.wait(timeout=120)
+    until = time.monotonic() + 120
     while any(alive(pid) for pid in children) and time.monotonic() < until:
         time.sleep(0.02)
     assert not any(alive(pid) for pid in children)

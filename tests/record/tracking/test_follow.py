@@ -6,9 +6,9 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from tests.record.serving import free_port
 from tests.record.tracking.test_sync import assert_once, train
 from trackyard.exclusive import exclusive
+from trackyard.launch.processes import free_port
 from trackyard.record import spool as spool_module
 from trackyard.record.rundir import RunDirectory
 from trackyard.record.tracking import follow as module

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.record.serving import free_port
+from trackyard.launch.processes import free_port
 from trackyard.record.identity import RunSpec
 from trackyard.record.rundir import RunDirectory, open_or_create
 from trackyard.record.spool import Spool

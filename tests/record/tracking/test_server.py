@@ -14,8 +14,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.record.serving import free_port
 from trackyard.errors import ConfigError, TrackyardError
+from trackyard.launch.processes import free_port
 from trackyard.record.tracking.server import (
     ENVIRONMENT,
     DatasetFact,
@@ -75,14 +75,14 @@ def _refused(seconds: float, uri: str) -> str:
 
 
 def test_a_closed_port_is_found_at_once() -> None:
-    assert "refused" in _refused(1.0, f"http://127.0.0.1:{free_port()}")
+    assert "refused" in _refused(5.0, f"http://127.0.0.1:{free_port()}")
 
 
 def test_a_server_that_takes_calls_and_never_answers_is_given_three_seconds() -> None:
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
         listener.listen()
-        assert "timed out" in _refused(4.0, f"http://127.0.0.1:{listener.getsockname()[1]}")
+        assert "timed out" in _refused(8.0, f"http://127.0.0.1:{listener.getsockname()[1]}")
 
 
 @pytest.fixture
@@ -108,7 +108,7 @@ def answering(request: pytest.FixtureRequest) -> Iterator[str]:
 
 @pytest.mark.parametrize("answering", [500, 503], indirect=True)
 def test_a_server_in_trouble_is_unreachable(answering: str) -> None:
-    assert "it answers 50" in _refused(1.0, answering)
+    assert "it answers 50" in _refused(5.0, answering)
 
 
 @pytest.mark.parametrize("answering", [200, 404], indirect=True)
@@ -118,11 +118,11 @@ def test_any_other_answer_is_an_answer(answering: str) -> None:
 
 def test_a_server_behind_a_proxy_is_asked_by_mlflow_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     uri = f"http://localhost:{free_port()}"
-    _refused(1.0, uri)
+    _refused(5.0, uri)
     monkeypatch.setenv("http_proxy", "http://127.0.0.1:9")
     require_reachable(uri)
     monkeypatch.setenv("no_proxy", "localhost")
-    _refused(1.0, uri)
+    _refused(5.0, uri)
 
 
 @pytest.fixture
@@ -161,8 +161,8 @@ def test_a_server_that_is_no_mlflow_is_refused_not_waited_for(answering: str) ->
 
 def test_a_database_that_cannot_be_opened_is_found_at_once(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("no database, but longer than the header of one: " + "x" * 100)
-    _refused(1.0, f"sqlite:///{tmp_path}/file/mlflow.db")
-    assert "not a database" in _refused(1.0, f"sqlite:///{tmp_path}/file")
+    _refused(5.0, f"sqlite:///{tmp_path}/file/mlflow.db")
+    assert "not a database" in _refused(5.0, f"sqlite:///{tmp_path}/file")
 
 
 def test_the_environment_is_set_before_mlflow_and_the_users_wins(

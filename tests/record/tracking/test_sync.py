@@ -13,10 +13,11 @@ from typing import Any
 
 import pytest
 
-from tests.record.serving import free_port, mlflow_server
+from tests.system.mlflow_server import mlflow_server
 from trackyard.digest import digest_file
 from trackyard.errors import DataError, EnvironmentLacking, TrackyardError
 from trackyard.exclusive import exclusive
+from trackyard.launch.processes import free_port
 from trackyard.record import points as points_module
 from trackyard.record.identity import RunSpec
 from trackyard.record.rundir import RunDirectory, open_or_create
@@ -83,7 +84,6 @@ def test_everything_about_a_run_arrives(run: RunDirectory, database_uri: str) ->
     (run.path / "figures").mkdir()
     (run.path / "figures" / "loss.svg").write_text("<svg/>")
     with train(run, 1, 3) as spool:
-        spool.params({"world": 2})
         spool.tag("note", "first")
         spool.dataset("charts", "b" * 64, "hub:x@1", "training")
         spool.artifact("figures/loss.svg")
@@ -96,7 +96,6 @@ def test_everything_about_a_run_arrives(run: RunDirectory, database_uri: str) ->
     assert found.info.status == "FINISHED"
     assert found.info.end_time is not None
     assert found.data.params["optimiser.lr"] == "0.0001"
-    assert found.data.params["world"] == "2"
     expected = {
         "trackyard.run_id": run.spec.run_id,
         "trackyard.stage": "stage2",
@@ -136,7 +135,6 @@ def test_a_resumed_run_adds_nothing_for_steps_it_repeats(run: RunDirectory, data
     report = sync_run(run.path, database_uri)
     assert (report.points, report.differences) == (10, {})
     assert_once(database_uri, run, 35)
-    assert stored_run(database_uri, run).data.tags["trackyard.attempts"] == "3"
 
 
 def test_a_kill_that_tears_a_line_loses_only_what_is_run_again(run: RunDirectory, database_uri: str) -> None:
@@ -302,7 +300,6 @@ def test_no_secret_arrives(run: RunDirectory, database_uri: str, monkeypatch: py
     canary = "canary" * 3
     monkeypatch.setenv("MY_TOKEN", canary)
     with train(run, 1, 2) as spool:
-        spool.params({canary: canary})
         spool.tag(canary, canary)
         spool.dataset("charts", canary, canary, canary)
         spool.metrics({canary: 1.0}, 1)
@@ -500,12 +497,12 @@ def test_a_group_that_is_deleted_meanwhile_is_reported(
     assert (parent.info.lifecycle_stage, parent.info.status) == ("active", "FINISHED")
 
 
-def test_an_absent_server_costs_a_second_and_no_point(run: RunDirectory, database_uri: str) -> None:
+def test_an_absent_server_costs_at_most_five_seconds_and_no_point(run: RunDirectory, database_uri: str) -> None:
     train(run, 1, 3)
     uri = f"http://127.0.0.1:{free_port()}"
     started = time.monotonic()
     report, (of_all,) = sync_run(run.path, uri), sync_all(run.root, uri)
-    assert time.monotonic() - started < 1.0
+    assert time.monotonic() - started < 5.0
     for found in (report, of_all):
         assert found.unreachable
         assert "stay in the run's spool" in str(found.warning)
