@@ -20,8 +20,8 @@ from trackyard.models import context as module
 from trackyard.models.context import ContextGroup, degree_of, own_columns, owned_features
 
 ROOT = Path(__file__).resolve().parents[2]
-LOSS, GRADIENT = 1e-6, 1e-5
-"""Largest relative differences under context parallelism; data parallelism alone sums in another order (1e-4)."""
+LOSS, GRADIENT = 1e-6, 1e-4
+"""Largest relative differences: single precision sums in another order, which depends on the processor too."""
 SPLITS = ("2 data-parallel", "2 context-parallel", "2x2", "4 context-parallel")
 
 
@@ -51,7 +51,7 @@ def test_every_split_has_the_loss_and_the_gradients_of_one_rank(
     """Packed documents, trees, images and a video; sliding windows; fewer key heads than ranks."""
     case = found[f"{family} {split}"]
     assert case["loss"] <= LOSS
-    assert case["gradient"] <= (1e-4 if split == "2 data-parallel" else GRADIENT)
+    assert case["gradient"] <= GRADIENT
 
 
 @pytest.mark.parametrize("edge", ["text alone", "one image", "half a pack"])
@@ -73,13 +73,13 @@ def test_negative_control_a_mask_that_lost_something_fails_the_same_test(
     found: dict[str, dict[str, float]], control: str
 ) -> None:
     assert found[control]["loss"] > 100 * LOSS
-    assert found[control]["gradient"] > 1e4 * GRADIENT
+    assert found[control]["gradient"] > 1e3 * GRADIENT
 
 
 def test_deepspeeds_own_wrapper_loses_the_mask_and_the_same_test_sees_it(found: dict[str, dict[str, float]]) -> None:
     lost = found["gemma3 by DeepSpeed's wrapper"]
     assert lost["loss"] > 100 * LOSS
-    assert lost["gradient"] > 1e4 * GRADIENT
+    assert lost["gradient"] > 1e3 * GRADIENT
     assert lost["loss"] == pytest.approx(found["gemma3 causal"]["loss"]), "what is left of the mask is causality"
     # It is the mask that it loses: plain causal text is right.
     plain = found["plain text by DeepSpeed's wrapper"]

@@ -88,7 +88,7 @@ def test_negative_control_the_stock_mask_fails_the_same_test() -> None:
     assert distance_to_the_rows_alone(pictures) <= 1e-5
     assert distance_to_the_rows_alone(pictures, stock_mask=True) > 1e-3
     branches = [[sample("vqa-v2", 0)]]
-    assert distance_to_the_rows_alone(branches) == 0.0
+    assert distance_to_the_rows_alone(branches) <= 1e-5
     assert distance_to_the_rows_alone(branches, stock_mask=True) > 1e-3
 
 

@@ -152,7 +152,8 @@ def test_tables_frontiers_and_figures_have_every_point(done: Done) -> None:
             assert {point.key for point in points} == keys
             assert any(point.on_frontier for point in points)
     values = read_metrics(done.results / "metrics.json")["sweep"]
-    assert {name.split("/")[1] for name in values if name.startswith("eval/")} == set(NINE)
+    assert {name.split("/")[1] for name in values if name.startswith("eval/")} == {*NINE, "fastest"}
+    assert {name.split("/")[2] for name in values if name.startswith("eval/fastest/")} == set(NINE)
     report = (done.results / "report.md").read_text()
     for task in done.study.tasks.values():
         assert task.title in report

@@ -99,8 +99,8 @@ class RunDirectory:
             raise IdentityError(
                 what=f"the plan {plan} has fingerprint {fingerprint}, run {self.spec.run_id} is of {self.spec.plan}",
                 why="a resume on another plan would repeat some examples and skip others",
-                fix="bring back the data and the params.yaml of the run, which give its plan again, then repeat the "
-                "command; or start a new run with the new plan",
+                fix="bring back the data and the params.yaml of the run, which give its plan again, "
+                f"`rm {self.plan}`, and repeat the command; or start a new run with the new plan",
             )
 
     def attempts(self) -> list[Attempt]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from copy import deepcopy
 from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
@@ -137,7 +138,7 @@ def _run(study: Study, cell: Cell) -> str:
 
 def _body(study: Study, name: str, cell: Cell | None) -> dict[str, Any]:
     if cell is None:
-        return dict(_ALONE.get(name, {}))
+        return deepcopy(_ALONE.get(name, {}))
     if name == TRAIN:
         return _trained(cell)
     if name == AUDIT:
