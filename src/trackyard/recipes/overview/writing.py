@@ -94,8 +94,8 @@ def _write(
 def _replace(folder: Path, files: Mapping[str, str | bytes], metrics: Mapping[str, Mapping[str, float]]) -> None:
     """The earlier report stays as it was until the new one is whole on disk. The caller holds the lock."""
     whole, earlier = (folder.with_name(f"{TEMPORARY}{folder.name}.{name}.{os.getpid()}") for name in ("new", "old"))
+    (whole / FIGURES).mkdir(parents=True)
     try:
-        (whole / FIGURES).mkdir(parents=True)
         for name, content in files.items():
             write_atomic(whole / name, content)
         write_metrics(whole / FILE, metrics)
