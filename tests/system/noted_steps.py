@@ -2,7 +2,8 @@
 
 Usage: noted_steps NOTES STOCK ARGUMENT…   with the arguments of trackyard.
 NOTES: file of JSON lines, {"event", "at" (seconds since 1970), …}: "began", "step", "ended", with the CPU seconds of
-the whole process and the seconds that its main thread has waited so far; "connect" with the address.
+the whole process and the seconds that its main thread has waited so far, a step also with the CPU seconds that the
+model took of it; "connect" with the address.
 While there is a file NOTES.hold, no step follows HELD_STEP: what is to happen in mid-run happens then, however quick or
 slow the machine is.
 STOCK: "" or an address: the negative control. Then MLflow's own client tells the loss of a step to that server inside
@@ -65,10 +66,12 @@ def noting_steps(file: int, hold: Path, stock: str) -> None:
         run = client.create_run("0").info.run_id
 
     def step(self: Engine, number: int, micro_batches: Any, weight: float) -> Any:
+        began = time.thread_time()
         result = taken(self, number, micro_batches, weight)
+        model_s = time.thread_time() - began
         if client is not None and number + 1 == STOCK_STEP:
             client.log_metric(run, "loss", 0.0, step=number + 1)
-        note(file, "step", step=number + 1, **spent())
+        note(file, "step", step=number + 1, model_s=model_s, **spent())
         while number + 1 >= HELD_STEP and hold.exists():
             time.sleep(0.01)
         return result

@@ -11,7 +11,7 @@ import sqlite3
 import statistics
 import sys
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -67,6 +67,14 @@ class Noted:
     def per_step(self, what: Literal["cpu_s", "at"]) -> list[float]:
         """Seconds, of CPU or of wall time, of each step but the first two, which compile and allocate."""
         return [after[what] - before[what] for before, after in itertools.pairwise(self.steps[1:])]
+
+    def beside_model(self) -> list[float]:
+        """CPU seconds of each of these steps that went elsewhere than into the model, in whatever thread.
+
+        What a model takes is the same with and without a server, but cores that others use make it dearer by more than
+        tracking may cost. The rest of a step is small, and so is what it varies by.
+        """
+        return [cpu - step["model_s"] for cpu, step in zip(self.per_step("cpu_s"), self.steps[2:], strict=True)]
 
     def while_training(self) -> list[dict[str, Any]]:
         """Connections of this process before its last step was done."""
@@ -254,7 +262,10 @@ def _untracked(roots: Roots) -> Untracked:
 
 @dataclass(frozen=True, kw_only=True)
 class Hurt:
-    """What a training had beside one without a server. cpu, wall: of a step, the ratio; seconds are a difference."""
+    """What a training had beside one without a server. cpu, wall: of a step, the ratio; seconds are a difference.
+
+    cpu: by what was spent beside the model, see `Noted.beside_model`.
+    """
 
     cpu: float
     wall: float
@@ -265,17 +276,16 @@ class Hurt:
 def _hurt(found: Sequence[Noted], bases: Sequence[Noted]) -> Hurt:
     """Of as many trainings as there are others without a server."""
 
-    def least(trainings: Sequence[Noted], of: Literal["cpu_s", "at"]) -> list[float]:
-        return [min(step) for step in zip(*(noted.per_step(of) for noted in trainings), strict=True)]
+    def least(steps: Iterable[Sequence[float]]) -> list[float]:
+        return [min(step) for step in zip(*steps, strict=True)]
 
     # The same steps in the same order: each is compared with itself.
-    cpu, wall = (
-        statistics.median(one / other for one, other in zip(least(found, of), least(bases, of), strict=True))
-        for of in ("cpu_s", "at")
-    )
+    whole = least(base.per_step("cpu_s") for base in bases)
+    more = zip(least(one.beside_model() for one in found), least(base.beside_model() for base in bases), strict=True)
+    wall = zip(least(one.per_step("at") for one in found), least(base.per_step("at") for base in bases), strict=True)
     return Hurt(
-        cpu=cpu,
-        wall=wall,
+        cpu=1 + statistics.median((one - other) / step for (one, other), step in zip(more, whole, strict=True)),
+        wall=statistics.median(one / other for one, other in wall),
         start_later_s=min(one.start_waited_s for one in found) - min(one.start_waited_s for one in bases),
         end_longer_s=min(one.end_waited_s for one in found) - min(one.end_waited_s for one in bases),
     )
@@ -389,6 +399,20 @@ def test_stock_calls_in_the_loop_are_noticed(
     waited = stock["at"] - before["at"]
     record_property("stock_step_s", round(waited, 1))
     assert waited > SLOW_S
+
+
+def _noted(model_s: float, beside_s: float) -> Noted:
+    """A training whose steps took so many CPU seconds each."""
+    ends = [number * (model_s + beside_s) for number in range(STEPS)]
+    steps = [{"cpu_s": end, "at": end, "waited_s": 1.0, "model_s": model_s} for end in ends]
+    return Noted(began={"waited_s": 0.0}, steps=steps, ended={"waited_s": 2.0}, connections=[], err="")
+
+
+def test_what_tracking_costs_is_told_apart_from_a_busy_machine() -> None:
+    """A control of the measure: 6 percent of a step in any thread are seen, cores shared with others are not."""
+    base = _noted(0.1, 0.01)
+    assert _hurt([_noted(0.1, 0.01 + 0.06 * 0.11)], [base]).cpu == pytest.approx(1.06)
+    assert _hurt([_noted(0.13, 0.01)], [base]).cpu == pytest.approx(1.0)
 
 
 def _same_points(untracked: Untracked, root: Path, seed: int) -> Repository:
