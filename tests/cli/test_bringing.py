@@ -73,6 +73,20 @@ def test_a_second_fetch_does_nothing(world: World) -> None:
     ]
 
 
+def test_machines_share_the_entries_and_the_command_without_a_shard_finds_all_of_them_there(world: World) -> None:
+    names = ("pinned", "pictures", "packed")
+    parts = [world("data", "fetch", *names, "--shard", f"{number}/2", "--json").json() for number in range(2)]
+    brought = [{one["step"]["entry"] for one in part["brought"]} for part in parts]
+    assert brought[0] & brought[1] == set()
+    assert all(brought)
+    again = world("data", "fetch", *names, "--json").json()
+    assert {one["step"]["entry"] for one in again["brought"]} == brought[0] | brought[1]
+    assert {one["does"] for one in again["brought"]} == {"nothing"}
+    more = world("data", "fetch", *names, "--shard", "3/4")
+    assert more.code == 2
+    assert "nothing to do" in more.err
+
+
 def test_a_repository_without_a_commit_is_asked_for_again_and_comes_anew_when_it_moved(world: World) -> None:
     world("data", "fetch", "moving")
     assert "would ask the hub" in world("data", "fetch", "moving", "--dry-run").out

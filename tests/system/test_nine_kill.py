@@ -111,7 +111,7 @@ def test_a_part_that_is_killed_leaves_the_others_alone(forks: Forks, planned: Re
     """Two machines at once; one is killed, and the run that puts out makes up for it."""
     root = planned.copy(tmp_path / "root")
     study = study_at(root.path, LONGER)
-    first, second = (Running(root, (*COMMAND, part), starter(forks)) for part in ("0/2", "1/2"))
+    first, second = (Running(root, (*COMMAND, "--shard", part), starter(forks)) for part in ("0/2", "1/2"))
     try:
         first.wait_for(lambda: answered(study), "answer")
     finally:

@@ -35,7 +35,9 @@ def run(
     limit: Annotated[int | None, typer.Option(min=2, help="questions of a task at most, drawn by their ids")] = None,
     samples: Annotated[list[str] | None, typer.Option(help="TASK=N questions of one task")] = None,
     batch: Annotated[int, typer.Option(min=1, help="answers under way at once; it changes none")] = 32,
-    part: Annotated[str | None, typer.Option(help="K/N: every N-th question from the K-th on, K from 0")] = None,
+    part: Annotated[
+        str | None, typer.Option("--shard", help="K/N: every N-th question from the K-th on, K from 0")
+    ] = None,
     collect: Annotated[bool, typer.Option("--collect", help="answer nothing, put out what parts answered")] = False,
     precision: Annotated[Literal["fp32", "bf16"], typer.Option(help="of the weights")] = "fp32",
     partial: Annotated[bool, typer.Option("--partial", help="show what there is, with a watermark")] = False,

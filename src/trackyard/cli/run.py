@@ -21,12 +21,14 @@ PARAMETERS = Path("params.yaml")
 def run(
     track: Annotated[str, typer.Argument(help="molmo2, pile_ffn, datacomp or nine; all for what is about all of them")],
     stage: Annotated[str, typer.Argument(help="stage1 to stage3; a stage of pipelines/TRACK/dvc.yaml; compare of all")],
-    item: Annotated[str | None, typer.Argument(help="cell, arm or part, for stages that are about one")] = None,
+    item: Annotated[str | None, typer.Argument(help="cell or arm, for stages that are about one")] = None,
     parameters: Annotated[Path, typer.Option("--params", help="parameter file")] = PARAMETERS,
     processes: Annotated[int | None, typer.Option(min=1, help="processes, instead of the parameter")] = None,
+    shard: Annotated[str | None, typer.Option(help="K/N: one of N parts of a stage that can be divided")] = None,
 ) -> None:
     """Run a stage to its end, continuing wherever an earlier attempt was cut off."""
     root = repository_root()
+    item = _part(track, stage, item, shard)
     # Threads that wait by spinning starve each other tenfold where the cores are shared; read when torch is imported.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     # DeepSpeed imports MLflow where it finds it, and MLflow reports its use to its makers unless it is told not to.
@@ -47,6 +49,33 @@ def run(
             why="there are molmo2, pile_ffn, datacomp and nine, and all for the report of all four",
             fix="trackyard run molmo2 stage1",
         )
+
+
+DIVIDED = {
+    "datacomp": ("download", "latents", "eval_latents"),
+    "pile_ffn": ("tokenize",),
+    "nine": ("accuracy", "latency"),
+}
+"""Stages that several machines may share: `divided: true` in the dvc.yaml of the track."""
+
+
+def _part(track: str, stage: str, item: str | None, shard: str | None) -> str | None:
+    """The item that the stage is called with: its own, or the part. ConfigError where the stage has no parts."""
+    divided = stage in DIVIDED.get(track, ())
+    if shard is not None and (item is not None or not divided):
+        raise ConfigError(
+            what=f"--shard {shard} with {track} {stage}" + (f" {item}" if item else ""),
+            why="the stages that can be divided are "
+            + "; ".join(f"{name} {', '.join(of)}" for name, of in DIVIDED.items()),
+            fix=f"trackyard run {track} {stage}" + (f" {item}" if item else ""),
+        )
+    if divided and item is not None:
+        raise ConfigError(
+            what=f"{item!r} behind {track} {stage}",
+            why="this stage is about no single cell or arm; a part of it is an option",
+            fix=f"trackyard run {track} {stage} --shard 0/4, or without it for everything",
+        )
+    return shard or item
 
 
 def _run_molmo2(root: Path, stage: str, item: str | None, parameters: Path, processes: int | None) -> None:

@@ -62,7 +62,7 @@ def test_a_thousand_real_rows_are_accounted_for_and_trained_on(tmp_path: Path, m
         monkeypatch.setattr(downloading, "look_up", lookup({HOST}, port))
         downloading.download(study, None, said.append)
     curate(study, said.append)
-    latents(study, said.append)
+    latents(study, None, said.append)
     train(study, Cell(name="world", seed=42), said.append, PARAMETERS)
 
     lost = sum(is_lost("/" + url.rpartition("/")[2]) for url in urls)

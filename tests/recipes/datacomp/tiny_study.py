@@ -87,7 +87,7 @@ def _made() -> Path:
     )  # fmt: skip
     write_items(study.items("blink"), iter([item]), refuse=lambda item: None)
     curate(study, silent)
-    latents(study, silent)
+    latents(study, None, silent)
     return study.root
 
 

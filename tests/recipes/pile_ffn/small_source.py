@@ -58,4 +58,4 @@ def tokenize_counted(root: Path, log: Path, kill_at: int | None) -> None:
     tokenizing.encoded = counted
     if kill_at == -1:
         tokenizing.write_result = lambda *parts: os.kill(os.getpid(), signal.SIGKILL)  # type: ignore[attr-defined]
-    tokenizing.tokenize(study_of(root), lambda line: None, chunk_tokens=CHUNK)
+    tokenizing.tokenize(study_of(root), None, lambda line: None, chunk_tokens=CHUNK)

@@ -40,17 +40,23 @@ def fetch(
     retry_failed: Annotated[
         bool, typer.Option("--retry-failed", help="of lists of URLs: try what failed again")
     ] = False,
+    shard: Annotated[
+        str | None, typer.Option(help="K/N: every N-th entry from the K-th on, K from 0, for N machines")
+    ] = None,
     endpoint: Annotated[str | None, typer.Option(help="another hub; default: HF_ENDPOINT, else the public one")] = None,
     dry_run: DryRun = False,
     as_json: AsJson = False,
 ) -> None:
-    """Bring entries and what they need. Run it again after any interruption: what is complete is left alone."""
+    """Bring entries and what they need. Run it again after any interruption: what is complete is left alone.
+
+    After all parts of --shard the same command without it finds everything there, or brings and names what is not.
+    """
     from trackyard.acquire.fetching import Options, give
     from trackyard.acquire.places import Places
 
     root = repository_root()
     places = Places.of(root)
-    work = _work(root, names, places)
+    work = _part(_work(root, names, places), names, shard)
     steps = [step for _, step in work]
     if retry_failed and not any(step.kind == "images" for step in steps):
         raise ConfigError(
@@ -169,6 +175,22 @@ def _work(root: Path, names: list[str], places: Places) -> list[tuple[Entry, Ste
 
     catalogue = load_catalogue(root / "catalog")
     return [(entry, step) for entry in closure(catalogue, select(catalogue, names)) for step in steps_of(entry, places)]
+
+
+def _part(work: list[tuple[Entry, Step]], names: list[str], shard: str | None) -> list[tuple[Entry, Step]]:
+    """What one of several machines does: entries whole, because their parts need each other. ConfigError for none."""
+    from trackyard.recipes.parts import part_named
+
+    part = part_named(shard, again=f"trackyard data fetch {' '.join(names)}")
+    entries = list(dict.fromkeys(entry.name for entry, _ in work))
+    mine = set(part.of_list(entries))
+    if not mine:
+        raise ConfigError(
+            what=f"--shard {shard} of {len(entries)} entries",
+            why="this part has nothing to do, and would look done",
+            fix=f"trackyard data fetch {' '.join(names)} --shard 0/{len(entries)}",
+        )
+    return [(entry, step) for entry, step in work if entry.name in mine]
 
 
 def _policy() -> AddressPolicy:

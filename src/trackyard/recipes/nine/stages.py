@@ -45,7 +45,7 @@ def run_stage(study: Study, name: str, item: str | None, *, say: Say) -> None:
     if item is not None and not stage.divided:
         raise ConfigError(
             what=f"{name} {item}: the stage {name} is about the whole study",
-            why="parts K/N are of accuracy and latency",
+            why="accuracy and latency alone are divided into parts",
             fix=f"trackyard run {TRACK} {name}",
         )
     module = f"trackyard.recipes.nine.{stage.module}"

@@ -19,12 +19,14 @@ from trackyard.recipes.pile_ffn.parameters import PileFfnParameters
 from trackyard.recipes.pile_ffn.study import TRACK, Study
 
 Say = Callable[[str], None]
-About = Literal["study", "cell", "variant", "arm", "seeds"]
+About = Literal["study", "part", "cell", "variant", "arm", "seeds"]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Stage:
     """Where a stage is, and what it is about: cells of an arm or variant, and seeds, are done side by side.
+
+    Or a part K/N of its work, or all of that.
 
     trains: it runs on several ranks, and reads the parameter file again. imports: module of this track whose
     `import_ahead` imports what all processes of the stage need, before they are forked.
@@ -40,7 +42,7 @@ class Stage:
 STAGES: Mapping[str, Stage] = {
     "estimate": Stage(module="cost.estimating", function="estimate"),
     "fetch": Stage(module="text.fetching", function="fetch"),
-    "tokenize": Stage(module="text.tokenizing", function="tokenize"),
+    "tokenize": Stage(module="text.tokenizing", function="tokenize", about="part"),
     "untouched": Stage(module="arms.start", function="untouched", trains=True),
     "init": Stage(module="arms.declaring", function="init"),
     "train": Stage(module="arms.training", function="train", about="cell", trains=True),
@@ -67,7 +69,7 @@ def run_stage(study: Study, name: str, item: str | None, *, parameter_file: Path
     function = getattr(import_module(module), stage.function)
     if stage.about == "study":
         arguments: tuple[Any, ...] = (study, say)
-    elif stage.about == "cell":
+    elif stage.about in ("cell", "part"):
         arguments = (study, about[0], say)
     else:
         from trackyard.recipes.running.side_by_side import places, side_by_side
@@ -84,7 +86,9 @@ def _one(function: Callable[..., None], study: Study, say: Say, item: Cell | int
 
 
 def _about(parameters: PileFfnParameters, stage: str, about: About, item: str | None) -> Sequence[Any]:
-    """The cells or seeds that the stage is about."""
+    """The cells or seeds that the stage is about, or its part."""
+    if about == "part":
+        return (item,)
     if about == "seeds" and item is None:
         return parameters.seeds
     choices: dict[str, Sequence[Cell]] = {}

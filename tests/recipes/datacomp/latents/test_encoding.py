@@ -14,7 +14,8 @@ import pytest
 from tests.recipes.datacomp.latents.made import made_encoder, made_folder, stored
 from tests.recipes.datacomp.mini_parameters import changed
 from tests.tiny_vaes import edit_config
-from trackyard.errors import DataError, IdentityError
+from trackyard.errors import ConfigError, DataError, IdentityError, TrackyardError
+from trackyard.exclusive import exclusive
 from trackyard.models.world_encoders.encoder import WorldEncoder
 from trackyard.models.world_encoders.folder import WEIGHTS
 from trackyard.recipes.datacomp.evaluating.items import Item, write_items
@@ -83,7 +84,7 @@ PROVING = 3 + 8
 
 def _run(study: Study) -> list[str]:
     said: list[str] = []
-    encoding.latents(study, said.append)
+    encoding.latents(study, None, said.append)
     return said
 
 
@@ -159,6 +160,35 @@ def test_several_processes_make_the_same_latents(study: Study, monkeypatch: pyte
     np.testing.assert_array_equal(shared.many(IMAGES[:10]), values)
 
 
+def test_parts_on_several_machines_make_the_same_latents_and_one_proves_them(study: Study, encoded: list[int]) -> None:
+    _run(study)
+    alone = open_latents(study)
+    values = alone.many(IMAGES[:10]).copy()
+    shutil.rmtree(study.latents)
+    encoded.clear()
+    for part in ("2/3", "0/3"):
+        encoding.latents(study, part, lambda line: None)
+    # A part that died left its lock file and nothing else; what it did not do is done at the end.
+    (study.runs / "datacomp" / "latents-1-of-3.lock").touch()
+    assert sum(encoded) == (3 + 2) + (3 + 4)
+    assert not study.document("latents").exists()
+    with pytest.raises(DataError):
+        open_latents(study)
+    encoded.clear()
+    _run(study)
+    assert sum(encoded) == 3 + 4 + PROVING
+    np.testing.assert_array_equal(open_latents(study).many(IMAGES[:10]), values)
+    with pytest.raises(ConfigError, match="'3/3' is no part of the work"):
+        encoding.latents(study, "3/3", lambda line: None)
+
+
+def test_the_whole_does_not_begin_while_a_part_is_being_done(study: Study) -> None:
+    lock = study.runs / "datacomp" / "latents-0-of-2.lock"
+    with exclusive(lock, what="a part", why="a test"), pytest.raises(TrackyardError, match=r"latents-0-of-2.* in use"):
+        _run(study)
+    assert not study.document("latents").exists()
+
+
 def test_pictures_of_evaluation_items_are_encoded_once_each(study: Study) -> None:
     for number, name in enumerate(study.parameters.evaluation.sets):
         items = (
@@ -167,7 +197,7 @@ def test_pictures_of_evaluation_items_are_encoded_once_each(study: Study) -> Non
             for k in range(number, number + 4)
         )  # fmt: skip
         write_items(study.items(name), items, refuse=lambda item: None)
-    encoding.eval_latents(study, lambda line: None)
+    encoding.eval_latents(study, None, lambda line: None)
     found = open_eval_latents(study)
     assert len(found) == 7
     pixels = np.concatenate(list(_pixels(IMAGES[:7])))

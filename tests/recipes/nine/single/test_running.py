@@ -167,8 +167,8 @@ def test_parts_are_named_and_not_collected(small_world: SmallWorld, tmp_path: Pa
     wanted = _wanted(small_world, tmp_path)
     with pytest.raises(ConfigError, match="'2/2' is no part of the work") as refused:
         _run(wanted, "2/2")
-    assert refused.value.fix == f"{wanted.again} --part 0/4, or without a part for everything"
-    with pytest.raises(ConfigError, match="--collect with --part 0/2"):
+    assert refused.value.fix == f"{wanted.again} --shard 0/4, or without it for everything"
+    with pytest.raises(ConfigError, match="--collect with --shard 0/2"):
         _run(wanted, "0/2", collect=True)
 
 

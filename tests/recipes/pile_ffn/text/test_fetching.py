@@ -115,7 +115,7 @@ def test_files_of_the_repository(tmp_path: Path) -> None:
     source |= {"val": "own/v.txt", "test": "own/t.txt"}
     study = of_kind(tmp_path, source)
     fetch(study, lambda line: None)
-    tokenize(study, lambda line: None)
+    tokenize(study, None, lambda line: None)
     assert sources(study, "val") == {"own/v.txt"}
     assert sources(study, "train-01") == {"own/b0.txt"}
     assert open_set(study, "test").shards.manifest.licence == "CC0-1.0"
@@ -157,7 +157,7 @@ def test_the_pile_from_the_hub_with_its_model(tmp_path: Path, hub: LoopbackHub) 
         "tokenizer_config.json",
     ]
     assert (study.source / "text/val.jsonl.zst").stat().st_nlink == 2
-    tokenize(study, lambda line: None)
+    tokenize(study, None, lambda line: None)
     tokenizer = load_tokenizer(study)
     for entry, ids in open_set(study, "train-01").documents():
         assert (ids[0], ids[-1]) == (tokenizer.bos_token_id, tokenizer.eos_token_id)
@@ -202,7 +202,7 @@ def test_c4_halves_its_one_held_out_file(tmp_path: Path, hub: LoopbackHub) -> No
     study = of_kind(tmp_path, source | {"val": "en/c4-validation.*.json.gz"})
     fetch(study, lambda line: None, endpoint=hub.url)
     assert len(SourceManifest.read(study.source).of_role("train-00")) == 2
-    tokenize(study, lambda line: None)
+    tokenize(study, None, lambda line: None)
     for name, odd in (("val", 0), ("test", 1)):
         entries = open_set(study, name).entries
         assert {int(entry.doc_id[:16], 16) % 2 for entry in entries} == {odd}
@@ -220,7 +220,7 @@ def test_openwebtext_holds_out_by_hash(tmp_path: Path, hub: LoopbackHub, monkeyp
     source = {"kind": "hub", "entry": "openwebtext", "revision": commit, "held_out": "hashed"}
     study = of_kind(tmp_path, source | {"train": ["a.parquet", "b.parquet", "c.parquet"]})
     fetch(study, lambda line: None, endpoint=hub.url)
-    tokenize(study, lambda line: None)
+    tokenize(study, None, lambda line: None)
     for name in ("val", "test", "train-00", "train-01", "pretrain"):
         found = {hashed_split(bytes.fromhex(entry.doc_id)) for entry in open_set(study, name).entries}
         assert found == {name if name in ("val", "test") else None}

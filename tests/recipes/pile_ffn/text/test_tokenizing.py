@@ -1,6 +1,7 @@
 import json
 import multiprocessing
 import shutil
+from collections.abc import Iterable, Iterator
 from multiprocessing.context import ForkServerContext
 from pathlib import Path
 
@@ -9,11 +10,14 @@ from tokenizers import Tokenizer
 
 from tests.recipes.pile_ffn.small_source import HELD_OUT, study_of, tokenize_counted
 from trackyard.digest import digest_file
-from trackyard.errors import DataError
+from trackyard.errors import ConfigError, DataError
 from trackyard.feed.token_windows import TokenWindows
 from trackyard.recipes.pile_ffn.results import DOCUMENT, read_result
 from trackyard.recipes.pile_ffn.study import Study
+from trackyard.recipes.pile_ffn.text import tokenizing
 from trackyard.recipes.pile_ffn.text.document_table import check_splits, read_table
+from trackyard.recipes.pile_ffn.text.documents import Document, Tokenised
+from trackyard.recipes.pile_ffn.text.encoding import Encoding
 from trackyard.recipes.pile_ffn.text.fetching import fetch
 from trackyard.recipes.pile_ffn.text.reading import read_documents
 from trackyard.recipes.pile_ffn.text.token_sets import (
@@ -35,7 +39,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> tuple[Study, list[str]]:
     """Fetched and tokenised, without a disturbance; and what was said."""
     study, said = study_of(tmp_path_factory.mktemp("study")), list[str]()
     fetch(study, said.append)
-    tokenize(study, said.append)
+    tokenize(study, None, said.append)
     return study, said
 
 
@@ -160,8 +164,35 @@ def test_any_number_of_processes_makes_the_same(
     monkeypatch.setattr("trackyard.recipes.pile_ffn.text.encoding.BATCH_BYTES", 10_000)
     study = study_of(tmp_path, data={"workers": 2})
     shutil.copytree(made[0].source, study.source)
-    tokenize(study, lambda line: None)
+    tokenize(study, None, lambda line: None)
     assert files(study) == files(made[0])
+
+
+def test_parts_on_several_machines_end_with_the_same_bytes_and_nothing_is_tokenised_twice(
+    made: tuple[Study, list[str]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    names = list[bytes]()
+    whole = tokenizing.encoded
+
+    def counted(documents: Iterable[Document], encoding: Encoding, *, workers: int) -> Iterator[Tokenised]:
+        for item in whole(documents, encoding, workers=workers):
+            names.append(item.document.id + item.document.source.encode())
+            yield item
+
+    monkeypatch.setattr(tokenizing, "encoded", counted)
+    study = copied(made[0], tmp_path)
+    for part in ("2/4", "0/4", "1/4"):  # 3/4 died before it began
+        tokenize(study, part, lambda line: None)
+        assert not study.tokens.exists()
+    before = len(names)
+    assert before > 60
+    tokenize(study, "0/4", lambda line: None)
+    assert len(names) - before < 10  # what is behind the last chunk, and is not needed
+    tokenize(study, None, lambda line: None)
+    assert files(study) == files(made[0])
+    assert len(set(names)) > before
+    with pytest.raises(ConfigError, match="'4/4' is no part of the work"):
+        tokenize(study, "4/4", lambda line: None)
 
 
 def test_a_source_that_has_changed_is_refused(made: tuple[Study, list[str]], tmp_path: Path) -> None:
@@ -169,7 +200,7 @@ def test_a_source_that_has_changed_is_refused(made: tuple[Study, list[str]], tmp
     path = study.source / "text" / "val.jsonl.zst"
     path.write_bytes(path.read_bytes()[:-1])
     with pytest.raises(DataError, match="not those that were fetched"):
-        tokenize(study, lambda line: None)
+        tokenize(study, None, lambda line: None)
     assert not study.tokens.exists()
 
 
@@ -177,6 +208,6 @@ def test_a_repeated_run_replaces_what_was_there(made: tuple[Study, list[str]], t
     study = copied(made[0], tmp_path)
     study.tokens.mkdir(parents=True)
     (study.tokens / "old").write_text("")
-    tokenize(study, lambda line: None)
+    tokenize(study, None, lambda line: None)
     assert files(study) == files(made[0])
     assert json.loads((study.tokens / DOCUMENT).read_bytes())["header"]["arm"] == "untouched"

@@ -74,7 +74,7 @@ def _elsewhere(found: StudyEstimate) -> list[str]:
     return [
         f"  jobs of {found.machine.site.name} have no network: {', '.join(NETWORK_STAGES)} run on a login or transfer "
         "node, without a limit on time;",
-        f"  `trackyard run {TRACK} download K/N` divides the pictures among N processes",
+        f"  `trackyard run {TRACK} download --shard K/N` divides the pictures among N processes",
     ]
 
 

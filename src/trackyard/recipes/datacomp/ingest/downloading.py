@@ -3,15 +3,14 @@
 Each block is a directory of `fetch_images`, so a killed run goes on with the first shard that has no marker. Several
 machines share the work by block:
 
-    trackyard run datacomp download 3/8     # blocks 3, 11, 19 ... of the planned ones
-    trackyard run datacomp download         # the planned ones, more if they do not suffice, and the account
+    trackyard run datacomp download --shard 3/8     # blocks 3, 11, 19 ... of the planned ones
+    trackyard run datacomp download                 # the planned ones, more if they do not suffice, and the account
 
 Only the second writes result.json. Source: theworld sections 7, 13 and 14; reliability F1, F14 and F27.
 """
 
 from __future__ import annotations
 
-import re
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -22,15 +21,15 @@ from trackyard.acquire.images.fetch import Progress, UrlRow, fetch_images
 from trackyard.acquire.images.outcomes import OK, AcceptanceError, Ledger, conserve
 from trackyard.acquire.web.addresses import AddressPolicy, Lookup, look_up
 from trackyard.digest import digest_file
-from trackyard.errors import ConfigError, DataError
+from trackyard.errors import DataError
 from trackyard.exclusive import exclusive
 from trackyard.recipes.datacomp.ingest.blocks import AGAIN, Block, block_directory, lost_shards, planned_blocks, tried
 from trackyard.recipes.datacomp.ingest.rows import open_rows
 from trackyard.recipes.datacomp.results import read_result, write_result
 from trackyard.recipes.datacomp.study import Study
+from trackyard.recipes.parts import part_named
 
 SAY_EVERY_S = 30.0
-_PART = re.compile(r"(\d+)/(\d+)")
 
 
 def download(study: Study, item: str | None, say: Callable[[str], None]) -> None:
@@ -39,7 +38,7 @@ def download(study: Study, item: str | None, say: Callable[[str], None]) -> None
     ConfigError for what is no part, or for images of other rows or rules than those in force; AcceptanceError if the
     losses are not ordinary, after result.json has said so; what `fetch_images` raises otherwise.
     """
-    part = None if item is None else _part(item)
+    part = part_named(item, again=AGAIN)
     if not study.selected.is_file():
         raise DataError(
             what=f"{study.selected} is not there",
@@ -48,25 +47,14 @@ def download(study: Study, item: str | None, say: Callable[[str], None]) -> None
         )
     run = _Run(study, say)
     with _web(study) as (policy, lookup):
-        if part is not None:
-            for number in range(part[0], min(run.blocks, planned_blocks(study.parameters.data)), part[1]):
+        if item is not None:
+            for number in part.of_list(range(min(run.blocks, planned_blocks(study.parameters.data)))):
                 run.fetch(number, policy, lookup)
             return
         study.images.mkdir(parents=True, exist_ok=True)
         with exclusive(study.images / ".lock", what=str(study.images), why="both would write one account"):
             _tell_lost(study, say)
             run.all(policy, lookup)
-
-
-def _part(item: str) -> tuple[int, int]:
-    found = _PART.fullmatch(item)
-    if found is None or int(found[1]) >= int(found[2]):
-        raise ConfigError(
-            what=f"{item!r} is no part of the work",
-            why="a part is K/N, with K from 0 to N - 1: block K, K + N, and so on",
-            fix=f"{AGAIN} 0/4, or without a part for everything",
-        )
-    return int(found[1]), int(found[2])
 
 
 @contextmanager

@@ -1,5 +1,8 @@
 """The stages that compute latents once per image: of the samples, and of the pictures that are evaluated.
 
+    trackyard run datacomp latents --shard 3/8     # shards 3, 11, 19 ... on this machine's GPUs
+    trackyard run datacomp latents                 # what is missing, and the proof of all
+
 Shards are divided among the GPUs; what a killed process has finished stays. Nothing counts before pictures came back,
 channels were seen to be normalised, and images encoded again gave the same. Source: theworld spec sections 3, 8, 13.
 """
@@ -21,7 +24,6 @@ from numpy.typing import NDArray
 from trackyard.digest import digest_file
 from trackyard.durable import sweep
 from trackyard.errors import DataError
-from trackyard.exclusive import exclusive
 from trackyard.imports import import_heavy
 from trackyard.models.world_encoders.encoder import WorldEncoder
 from trackyard.models.world_encoders.folder import CONFIG, WEIGHTS, plugin_of
@@ -39,6 +41,7 @@ from trackyard.recipes.datacomp.latents.sanity import (
 )
 from trackyard.recipes.datacomp.results import write_result
 from trackyard.recipes.datacomp.study import TRACK, Study
+from trackyard.recipes.parts import alone, part_named
 from trackyard.recipes.running.side_by_side import places, side_by_side
 from trackyard.snapshot.latent_facts import EncoderFacts
 from trackyard.snapshot.latent_shards import LatentManifest, Latents
@@ -51,8 +54,11 @@ TELL_EVERY_S = 60.0
 Say = Callable[[str], None]
 
 
-def latents(study: Study, say: Say) -> None:
-    """Make `Study.latents` of the images of `Study.curated`; what is there already is not encoded again."""
+def latents(study: Study, item: str | None, say: Say) -> None:
+    """Make `Study.latents` of the images of `Study.curated`; what is there already is not encoded again.
+
+    item: a part "K/N", whose shards are written and nothing else. ConfigError for what is none.
+    """
     samples = Samples.open(study)
     first: dict[str, int] = {}
     for index, sample in enumerate(samples):
@@ -62,15 +68,15 @@ def latents(study: Study, say: Say) -> None:
         return ((image, samples.image_bytes(first[image])) for image in images)
 
     pictures = Pictures(images=tuple(first), read=read)
-    _Job(study, "latents", study.latents, pictures, LATENTS).run(say, inputs=[study.curated])
+    _Job(study, "latents", study.latents, pictures, LATENTS).run(item, say, inputs=[study.curated])
 
 
-def eval_latents(study: Study, say: Say) -> None:
-    """Make `Study.eval_latents` of the pictures of all evaluation items."""
+def eval_latents(study: Study, item: str | None, say: Say) -> None:
+    """Make `Study.eval_latents` of the pictures of all evaluation items, or a part of them as `latents` does."""
     tables = [study.items(name) for name in study.parameters.evaluation.sets]
     images = tuple(dict.fromkeys(image for table in tables for image in pictures_of(table)))
     pictures = Pictures(images=images, read=lambda asked: in_order(eval_pictures(study), asked))
-    _Job(study, "eval_latents", study.eval_latents, pictures, EVAL_LATENTS).run(say, inputs=tables)
+    _Job(study, "eval_latents", study.eval_latents, pictures, EVAL_LATENTS).run(item, say, inputs=tables)
 
 
 @dataclass(frozen=True)
@@ -83,9 +89,10 @@ class _Job:
     pictures: Pictures
     restore: str
 
-    def run(self, say: Say, *, inputs: Sequence[Path]) -> None:
+    def run(self, item: str | None, say: Say, *, inputs: Sequence[Path]) -> None:
         started = time.monotonic()
         study, parameters = self.study, self.study.parameters
+        part = part_named(item, again=f"trackyard run {TRACK} {self.stage}")
         if not self.pictures.images:
             raise DataError(
                 what=f"{', '.join(map(str, inputs))}: no picture",
@@ -96,9 +103,10 @@ class _Job:
         facts = world_facts(study)
         # Before processes are forked, which would each import it.
         import_heavy(plugin_of(study.vae).module)
-        lock = study.runs / TRACK / f"{self.stage}.lock"
-        with exclusive(lock, what=str(self.directory), why="each would remove what the other makes"):
-            sweep(self.directory)
+        why = "each would remove what the other makes"
+        with alone(study.runs / TRACK, self.stage, part, what=str(self.directory), why=why):
+            if item is None:
+                sweep(self.directory)
             writer = LatentWriter(
                 self.directory,
                 facts,
@@ -106,13 +114,17 @@ class _Job:
                 shard_images=parameters.vae.shard_images,
                 restore=self.restore,
             )
-            shards = writer.unfinished()
+            left = {shard.name for shard in writer.unfinished()}
+            shards = [shard for shard in part.of_list(writer.shards) if shard.name in left]
             fresh = sum(len(writer.to_encode(shard)) for shard in shards)
-            say(f"{self.stage:12} {len(self.pictures.images):,} images, {fresh:,} of them to encode")
+            images = sum(len(shard.images) for shard in part.of_list(writer.shards))
+            say(f"{self.stage:12} {images:,} images, {fresh:,} of them to encode")
             if shards:
                 at = places(parameters.engine.threads)
                 ranks = range(min(len(at), len(shards)))
                 side_by_side(partial(self._share, writer, shards, len(ranks), say), ranks, at)
+            if item is not None:
+                return
             seconds = time.monotonic() - started
             manifest = writer.assemble()
             proved = self._prove(facts, manifest)

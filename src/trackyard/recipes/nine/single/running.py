@@ -41,9 +41,9 @@ from trackyard.recipes.nine.single.wanted import Wanted
 from trackyard.recipes.nine.sweeping.answering import Cell, answer_cells
 from trackyard.recipes.nine.sweeping.asked import Asked, asked
 from trackyard.recipes.nine.sweeping.machine_notes import PREFIX, Notes, read_notes
-from trackyard.recipes.nine.sweeping.parts import Part, part_named
 from trackyard.recipes.nine.sweeping.planning import require_scorers
 from trackyard.recipes.nine.sweeping.scored import SAMPLES, SHARES, Scoring, put_out
+from trackyard.recipes.parts import Part, part_named
 from trackyard.recipes.running.side_by_side import places, side_by_side
 from trackyard.record.code import CodeIdentity, code_identity
 from trackyard.runner import SystemRunner
@@ -77,11 +77,11 @@ def evaluate(wanted: Wanted, part: str | None, *, collect: bool, say: Say) -> Ev
     """
     if collect and part is not None:
         raise ConfigError(
-            what=f"--collect with --part {part}",
+            what=f"--collect with --shard {part}",
             why="results are of all parts together",
             fix=f"{wanted.again} --collect",
         )
-    piece = part_named(part, again=f"{wanted.again} --part")
+    piece = part_named(part, again=wanted.again)
     opened = _open(wanted)
     if not collect:
         at = places(len(os.sched_getaffinity(0)))

@@ -1,7 +1,7 @@
 """The stage that answers every question under every configuration (exp5), and scores the answers.
 
-    trackyard run nine accuracy 3/8     # questions 3, 11, 19 ... of every task, on this machine's GPUs or cores
-    trackyard run nine accuracy         # all that is missing, then the results
+    trackyard run nine accuracy --shard 3/8     # questions 3, 11, 19 ... of every task, on this machine's GPUs or cores
+    trackyard run nine accuracy                 # all that is missing, then the results
 
 Answers are appended below runs/nine/accuracy; only the second puts out artifacts/nine/accuracy. A killed run goes on
 where it was, and parts may run at the same time. Source: nine-datasets spec section 6.
@@ -25,8 +25,8 @@ from trackyard.recipes.nine.study import Study
 from trackyard.recipes.nine.sweeping.answering import Cell, answer_cells
 from trackyard.recipes.nine.sweeping.asked import Asked
 from trackyard.recipes.nine.sweeping.opening import asked_tasks, kind_of_device, open_evaluated, open_sweep
-from trackyard.recipes.nine.sweeping.parts import Part, part_named
 from trackyard.recipes.nine.sweeping.scored import Scoring, put_out
+from trackyard.recipes.parts import Part, part_named
 from trackyard.recipes.running.side_by_side import places, side_by_side
 
 STAGE = "accuracy"

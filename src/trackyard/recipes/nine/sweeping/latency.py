@@ -1,7 +1,7 @@
 """The stage that times single questions under every configuration (exp6).
 
-    trackyard run nine latency 0/4     # configurations 0, 4, 8 ..., all tasks, in this process
-    trackyard run nine latency         # all that is missing, one after the other, then the results
+    trackyard run nine latency --shard 0/4     # configurations 0, 4, 8 ..., all tasks, in this process
+    trackyard run nine latency                 # all that is missing, one after the other, then the results
 
 A configuration is timed by one process, after a warm-up of its own; its answers are compared with those of the accuracy
 stage, since a model that answers otherwise alone is not the one that was scored. Source: nine-datasets spec section 7.
@@ -32,9 +32,9 @@ from trackyard.recipes.nine.study import Study
 from trackyard.recipes.nine.sweeping.asked import Asked
 from trackyard.recipes.nine.sweeping.machine_notes import Notes, read_notes
 from trackyard.recipes.nine.sweeping.opening import asked_tasks, open_evaluated, open_sweep
-from trackyard.recipes.nine.sweeping.parts import part_named
 from trackyard.recipes.nine.sweeping.scored import SAMPLES
 from trackyard.recipes.nine.sweeping.turning import turned
+from trackyard.recipes.parts import part_named
 from trackyard.sealed import write_sealed
 
 STAGE = "latency"

@@ -46,15 +46,18 @@ class TokenProgress:
         chunks = sorted(self._folder.glob("*.npz"))
         for path in chunks:
             yield from _replayed(path, stream)
-        number = len(chunks)
         for item in encode(stream):
             self._names += item.document.id
             self._ids.append(item.ids.astype(np.uint32))
             self._held += item.ids.size
             yield item
             if self._held >= self._chunk_tokens:
-                self._write(number)
-                number += 1
+                self.keep()
+
+    def keep(self) -> None:
+        """Write what was encoded since the last chunk, for a process that stops here."""
+        if self._held:
+            self._write(len(list(self._folder.glob("*.npz"))))
 
     def remove(self) -> None:
         """When what was made of the stream is complete."""

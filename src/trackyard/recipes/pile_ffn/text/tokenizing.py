@@ -1,12 +1,17 @@
 """The stage that makes token sets of the source: every document tokenised once, held-out sets first.
 
+    trackyard run pile_ffn tokenize --shard 3/8     # streams 3, 11, ... of documents, as chunks of ids
+    trackyard run pile_ffn tokenize                 # what is missing, and all sets
+
 What is done lies under runs/ until all of it is: a stream of documents is complete as a directory, or under way as
-chunks of ids, so that a process that was killed goes on where it was and ends with the same shards.
+chunks of ids, so that a process that was killed goes on where it was and ends with the same shards. A part makes chunks
+only: what is taken of a stream depends on those before it.
 Source: pile-ffn spec sections 5, 10 and 14.
 """
 
 from __future__ import annotations
 
+import errno
 import shutil
 import time
 from collections.abc import Callable, Iterator
@@ -22,7 +27,7 @@ from numpy.typing import NDArray
 
 from trackyard.digest import digest_json, short
 from trackyard.durable import atomic_directory, sweep
-from trackyard.exclusive import exclusive
+from trackyard.recipes.parts import alone, part_named
 from trackyard.recipes.pile_ffn.cells import UNTOUCHED, Cell
 from trackyard.recipes.pile_ffn.results import DOCUMENT, write_result
 from trackyard.recipes.pile_ffn.study import TRACK, Study
@@ -49,19 +54,26 @@ DONE, DONE_SCHEMA = "done.json", "trackyard-pile-ffn-stream/1"
 Say = Callable[[str], None]
 
 
-def tokenize(study: Study, say: Say, *, chunk_tokens: int = CHUNK_TOKENS) -> None:
-    """Make `Study.tokens` of `Study.source`, in place of what was there.
+def tokenize(study: Study, item: str | None, say: Say, *, chunk_tokens: int = CHUNK_TOKENS) -> None:
+    """Make `Study.tokens` of `Study.source`, in place of what was there; or the ids of a part "K/N" of the streams.
 
-    chunk_tokens: what a killed process may have to do again. DataError for a source that has changed or is too small.
+    chunk_tokens: what a killed process may have to do again. DataError for a source that has changed or is too small,
+    ConfigError for what is no part.
     """
+    part = part_named(item, again=f"trackyard run {TRACK} {STAGE}")
     started = time.monotonic()
     manifest = SourceManifest.read(study.source)
     manifest.prove(study.source)
     kept = study.runs / TRACK / "tokens"
-    lock, why = kept.with_suffix(".lock"), "each would remove what the other makes"
-    with exclusive(lock, what="the token sets of this study", why=why):
+    why = "each would remove what the other makes"
+    with alone(kept.parent, kept.name, part, what="the token sets of this study", why=why):
         key = _key(study, manifest)
         job = _Job(study=study, manifest=manifest, work=kept / short(key), say=say, chunk_tokens=chunk_tokens)
+        if item is not None:
+            encoding = job.encoding()
+            for stream in part.of_list(job.streams):
+                job.encode(stream, encoding)
+            return
         sweep(job.work)
         encoding = job.encoding()
         for stream in job.streams:
@@ -100,13 +112,18 @@ class _Job:
         """The tokenizer, made or copied once."""
         folder, model, made = self.work / TOKENIZER, self.study.source / MODEL, self.study.parameters.model.made
         if not folder.exists():
-            with atomic_directory(folder) as fresh:
-                if made is None:
-                    study_tokenizer.copy(fresh, model)
-                else:
-                    files = [self.study.source / file.path for file in self.manifest.of_role(PRETRAIN)]
-                    texts = (document.text for path in files for document in read_documents(path))
-                    study_tokenizer.train(fresh, made, texts)
+            try:
+                with atomic_directory(folder) as fresh:
+                    if made is None:
+                        study_tokenizer.copy(fresh, model)
+                    else:
+                        files = [self.study.source / file.path for file in self.manifest.of_role(PRETRAIN)]
+                        texts = (document.text for path in files for document in read_documents(path))
+                        study_tokenizer.train(fresh, made, texts)
+            except OSError as error:
+                # Another part was faster; it made the same.
+                if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
+                    raise
         family, rows = (made.family, made.vocabulary) if made else study_tokenizer.family_and_rows(model)
         marks = study_tokenizer.marks_of(folder, family=family, vocabulary=rows)
         return Encoding(file=folder / study_tokenizer.FILE, marks=marks)
@@ -114,6 +131,26 @@ class _Job:
     def folder(self, stream: Stream) -> Path:
         """The sets of a completed stream, its table, and what had been dropped by its end."""
         return self.work / stream.name
+
+    def encode(self, stream: Stream, encoding: Encoding) -> None:
+        """Make the ids of a stream as far as its sets need them if nothing of it is held out or taken elsewhere.
+
+        Where something is, the documents behind are left to `complete`, which reads these ids and goes on.
+        """
+        if self.folder(stream).exists():
+            self.say(f"{stream.name:9} is there already")
+            return
+        progress = TokenProgress(self.work / f"{stream.name}.chunks", chunk_tokens=self.chunk_tokens)
+        encode = partial(encoded, encoding=encoding, workers=self.study.parameters.data.workers)
+        documents = progress.tokenised(stream.documents(self.study, self.manifest), encode)
+        if stream.pool is not None:
+            used = sum(1 for _ in Selection().hold_out(stream.pool, documents, self.study.parameters.data.held_out))
+        else:
+            used, tokens = 0, 0
+            while tokens < stream.tokens and (item := next(documents, None)) is not None:
+                used, tokens = used + 1, tokens + item.ids.size
+        progress.keep()
+        self.say(f"{stream.name:9} {used:,} documents have their ids")
 
     def complete(self, stream: Stream, encoding: Encoding) -> None:
         """Tokenise a stream, unless an earlier process has."""

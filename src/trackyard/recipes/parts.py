@@ -1,16 +1,19 @@
 """Parts of a stage's work: those that several machines do, and within one those of its GPUs or cores.
 
-Source: nine-datasets spec section 6 (disjoint, without padding).
+`--shard K/N` names one. Source: nine-datasets spec section 6 (disjoint, without padding).
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TypeVar
 
 from trackyard.errors import ConfigError
+from trackyard.exclusive import exclusive
 
 T = TypeVar("T")
 _FORM = re.compile(r"(\d+)/(\d+)")
@@ -41,7 +44,7 @@ WHOLE = Part(0, 1)
 
 
 def part_named(text: str | None, *, again: str) -> Part:
-    """A part "K/N", or the whole. again: the command that a part is written behind. ConfigError for what is neither."""
+    """A part "K/N", or the whole. again: the command that `--shard` stands behind. ConfigError for what is neither."""
     if text is None:
         return WHOLE
     found = _FORM.fullmatch(text)
@@ -49,6 +52,21 @@ def part_named(text: str | None, *, again: str) -> Part:
         raise ConfigError(
             what=f"{text!r} is no part of the work",
             why="a part is K/N, with K from 0 to N - 1: piece K, K + N, and so on",
-            fix=f"{again} 0/4, or without a part for everything",
+            fix=f"{again} --shard 0/4, or without it for everything",
         )
     return Part(int(found[1]), int(found[2]))
+
+
+@contextmanager
+def alone(folder: Path, stage: str, part: Part, *, what: str, why: str) -> Iterator[None]:
+    """No other process does this part; and the whole is not begun while any part that has begun is still done.
+
+    folder: of the lock files. TrackyardError names who is at it. A part whose process died, here or elsewhere, is free.
+    """
+    locks = [folder / (f"{stage}-{part.name}.lock" if part != WHOLE else f"{stage}.lock")]
+    if part == WHOLE:
+        locks += sorted(folder.glob(f"{stage}-*-of-*.lock"))
+    with ExitStack() as held:
+        for lock in locks:
+            held.enter_context(exclusive(lock, what=f"{what} ({lock.stem})", why=why))
+        yield

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from trackyard.errors import ConfigError
-from trackyard.recipes.nine.sweeping.parts import WHOLE, Part, part_named
+from trackyard.recipes.parts import WHOLE, Part, part_named
 
 AGAIN = "trackyard run nine accuracy"
 
@@ -43,4 +43,4 @@ def test_forms() -> None:
 def test_whatever_is_no_part_is_refused(text: str) -> None:
     with pytest.raises(ConfigError, match="no part of the work") as refused:
         part_named(text, again=AGAIN)
-    assert refused.value.fix.startswith(f"{AGAIN} 0/4")
+    assert refused.value.fix.startswith(f"{AGAIN} --shard 0/4")
