@@ -3,14 +3,17 @@
     python -m checks.pipelines
 
 DVC resolves a bare stage name in the root dvc.yaml only and lets it win silently over a same-named stage elsewhere, so
-no pipeline has a name of the root's, unless the root's stage needs that one and so runs it too. Two pipelines may share
-a name: theirs are given with the file. `data.dvc` owns data/, so no stage writes there (hpc spec section 8).
+no pipeline has a name of the root's, unless the root's stage needs that one and so runs it too. Two pipelines may
+share a name: theirs are given with the file. `data.dvc` owns data/, so no stage writes there (hpc spec section 8).
+Every stage says in `meta` what it needs, and exactly those that may run in an image (train, gpu) depend on the lock of
+the images: another image runs them again, and no other stage (pains 11).
 Exit 0: sound, 1: a problem, or no dvc.yaml at all.
 """
 
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,6 +23,9 @@ from dvc.stage import PipelineStage
 from networkx import descendants
 
 from checks.repository import ROOT, files
+from trackyard.errors import ConfigError
+from trackyard.launch.stage_needs import IN_IMAGE, stage_meta
+from trackyard.record.image_lock import IMAGE_LOCK
 
 DATA, PIPELINE = "data", "dvc.yaml"
 
@@ -39,6 +45,21 @@ def _below(path: Path, folder: Path) -> bool:
 
 def _where(stage: PipelineStage, root: Path) -> str:
     return Path(stage.path).relative_to(root).as_posix()
+
+
+def _need_problems(stage: PipelineStage, root: Path) -> Iterator[str]:
+    """What is wrong with the stage's need, and with its dependence on the image."""
+    where = f"{_where(stage, root)}: stage {stage.name!r}"
+    try:
+        needs = stage_meta(stage.meta, stage.name).needs
+    except ConfigError as error:
+        yield f"{_where(stage, root)}: {error.what}"
+        return
+    locked = any(Path(dep.fs_path) == root / IMAGE_LOCK for dep in stage.deps if dep.protocol == "local")
+    if needs in IN_IMAGE and not locked:
+        yield f"{where} needs {needs}, so it may run in an image, and does not depend on {IMAGE_LOCK}"
+    if locked and needs not in IN_IMAGE:
+        yield f"{where} needs {needs}, so it runs in no image, and depends on {IMAGE_LOCK}"
 
 
 def examine(root: Path) -> Report:
@@ -65,6 +86,7 @@ def examine(root: Path) -> Report:
             for out in stage.outs
             if out.protocol == "local" and _below(Path(out.fs_path), root / DATA)
         ]
+        problems += _need_problems(stage, root)
     for name, same in sorted(owners.items()):
         own = [stage for stage in same if _where(stage, root) == PIPELINE]
         shadowed = sorted({_where(stage, root) for stage in same if own and stage not in {own[0], *needed[own[0]]}})

@@ -5,16 +5,22 @@ from __future__ import annotations
 import subprocess
 import sys
 from pathlib import Path
+from typing import get_args
 
 import pytest
 from dvc.repo import Repo
 
 from checks.pipelines import examine, main
+from trackyard.launch.sites import Need
 
 SOUND = {
-    "dvc.yaml": "stages:\n  stage1:\n    cmd: 'true'\n    outs:\n    - artifacts/one\n",
+    "dvc.yaml": (
+        "stages:\n  stage1:\n    cmd: 'true'\n    meta: {needs: train}\n    deps:\n    - containers/image.lock.json\n"
+        "    outs:\n    - artifacts/one\n"
+    ),
     "pipelines/pile/dvc.yaml": (
         "stages:\n  sweep:\n    foreach: [1, 2]\n    do:\n      wdir: ../..\n      cmd: echo ${item}\n"
+        "      meta: {needs: cpu, divided: true}\n"
         "      outs:\n      - artifacts/pile/${item}\n"
     ),
 }
@@ -52,6 +58,24 @@ def test_sound_pipelines_pass_and_are_counted(root: Path, capsys: pytest.Capture
         ("sub/dvc.yaml", "stages:\n  w:\n    command: 'true'\n", "dvc cannot load"),
         ("sub/dvc.yaml", "stages:\n  w:\n    cmd: 'true'\n    outs: [../artifacts/one/x]\n", "dvc cannot load"),
         ("sub/dvc.yaml", "stages: {}\n", "sub/dvc.yaml gives no stage"),
+        ("sub/dvc.yaml", "stages:\n  w:\n    cmd: 'true'\n", "stage w: meta.needs: Field required"),
+        (
+            "sub/dvc.yaml",
+            "stages:\n  w:\n    cmd: 'true'\n    meta: {needs: tpu}\n",
+            "stage w: meta.needs: Input should be 'train', 'gpu', 'cpu' or 'network'",
+        ),
+        ("sub/dvc.yaml", "stages:\n  w:\n    cmd: 'true'\n    meta: {needs: cpu, parts: 3}\n", "meta.parts: Extra"),
+        (
+            "sub/dvc.yaml",
+            "stages:\n  w:\n    cmd: 'true'\n    meta: {needs: gpu}\n",
+            "'w' needs gpu, so it may run in an image, and does not depend on containers/image.lock.json",
+        ),
+        (
+            "sub/dvc.yaml",
+            "stages:\n  w:\n    wdir: ..\n    cmd: 'true'\n    meta: {needs: network}\n"
+            "    deps: [containers/image.lock.json]\n",
+            "'w' needs network, so it runs in no image, and depends on containers/image.lock.json",
+        ),
     ],
 )
 def test_each_fault_is_found(root: Path, name: str, text: str, problem: str) -> None:
@@ -64,7 +88,7 @@ def test_each_fault_is_found(root: Path, name: str, text: str, problem: str) -> 
 def test_two_pipelines_may_share_a_name(root: Path) -> None:
     """DVC finds a bare name in the root's file alone: those of other files are given with the file."""
     (root / "sub").mkdir()
-    (root / "sub" / "dvc.yaml").write_text("stages:\n  sweep:\n    cmd: 'true'\n")
+    (root / "sub" / "dvc.yaml").write_text("stages:\n  sweep:\n    cmd: 'true'\n    meta: {needs: cpu}\n")
     assert examine(root).problems == ()
     argv = [sys.executable, "-m", "dvc", "repro", "sweep"]
     ended = subprocess.run(argv, cwd=root, capture_output=True, text=True, check=False)
@@ -81,10 +105,32 @@ def test_no_pipeline_at_all_is_a_failure(root: Path, capsys: pytest.CaptureFixtu
 
 def test_a_name_of_the_root_may_be_that_of_a_stage_it_needs(root: Path) -> None:
     (root / "sub").mkdir()
-    (root / "sub" / "dvc.yaml").write_text("stages:\n  all:\n    cmd: 'true'\n    outs: [one]\n")
-    whole = "  all:\n    cmd: 'true'\n    deps: [%s]\n    outs: [artifacts/all]\n"
+    need = "    meta: {needs: cpu}\n"
+    (root / "sub" / "dvc.yaml").write_text(f"stages:\n  all:\n    cmd: 'true'\n{need}    outs: [one]\n")
+    whole = f"  all:\n    cmd: 'true'\n{need}    deps: [%s]\n    outs: [artifacts/all]\n"
     (root / "dvc.yaml").write_text(SOUND["dvc.yaml"] + whole % "sub/one")
     assert examine(root).problems == ()
     (root / "dvc.yaml").write_text(SOUND["dvc.yaml"] + whole % "artifacts/one")
     (problem,) = examine(root).problems
     assert "'all' is used in dvc.yaml and sub/dvc.yaml" in problem
+
+
+def test_another_image_runs_again_what_runs_in_it_and_nothing_else(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Pains 11, with DVC itself: the lock of the images is a dependency of `train` and `gpu` alone."""
+    stage = "  {0}:\n    cmd: echo {0} > {0}.txt\n    meta: {{needs: {0}}}\n{1}    outs: [{0}.txt]\n"
+    locked = "    deps: [containers/image.lock.json]\n"
+    for name in SOUND:
+        (root / name).unlink()
+    (root / "dvc.yaml").write_text(
+        "stages:\n" + "".join(stage.format(need, locked if need in ("train", "gpu") else "") for need in get_args(Need))
+    )
+    lock = root / "containers" / "image.lock.json"
+    lock.parent.mkdir()
+    lock.write_text("{}")
+    assert examine(root).problems == ()
+    monkeypatch.chdir(root)
+    with Repo(str(root)) as repo:
+        repo.reproduce()
+        assert repo.status() == {}
+        lock.write_text('{"images": {}}')
+        assert set(repo.status()) == {"train", "gpu"}
