@@ -11,7 +11,7 @@ from typing import Any
 from trackyard.errors import EXIT_DONE, EXIT_FAILED, EXIT_STOPPED_EARLY, TrackyardError
 from trackyard.launch.preflight import Row
 
-_MARKS = {"passed": "OK  ", "failed": "FAIL", "skipped": "skip"}
+_MARKS = {"passed": "OK  ", "warned": "WARN", "failed": "FAIL", "skipped": "skip"}
 
 
 def print_json(value: Any) -> None:

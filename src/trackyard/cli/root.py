@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 from trackyard.errors import ConfigError
@@ -16,4 +17,17 @@ def repository_root() -> Path:
             why="parameters, data and runs are found from there",
             fix="cd to the directory that holds params.yaml and run the command again",
         )
+    _lock_as_the_site_says(here)
     return here
+
+
+def _lock_as_the_site_says(root: Path) -> None:
+    """Where a site is chosen, its `locks` are in force, unless the environment names others."""
+    if not os.environ.get("TRACKYARD_SITE"):
+        return
+    from trackyard.exclusive import LOCKS_VARIABLE
+    from trackyard.launch.chosen import chosen_site
+
+    site = chosen_site(root)
+    if site is not None:
+        os.environ.setdefault(LOCKS_VARIABLE, site.locks)

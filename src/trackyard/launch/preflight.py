@@ -1,4 +1,4 @@
-"""Checks before work begins: each is a row that passed, failed or was skipped for a stated reason; no row is lost.
+"""Checks before work begins: a row each that passed, warns, failed or was skipped for a stated reason; none is lost.
 
 Source: pile-ffn spec section 12.
 """
@@ -7,17 +7,22 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Literal
 
-from trackyard.errors import TrackyardError
+from trackyard.errors import EXIT_FAILED, TrackyardError
 
 SCHEMA = "trackyard-preflight/1"
-State = Literal["passed", "failed", "skipped"]
+State = Literal["passed", "warned", "failed", "skipped"]
 
 
 class Skipped(Exception):
     """Raised by a check that does not apply; the message says why."""
+
+
+class Warned(TrackyardError):
+    """Raised by a check for what stops nothing and should be mended; its three parts are those of an error."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -31,7 +36,7 @@ class Seen:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Check:
-    """One check. run: returns what it saw, raises Skipped, or raises TrackyardError with the remedy."""
+    """One check. run: returns what it saw, or raises Skipped, Warned or another TrackyardError."""
 
     name: str
     run: Callable[[], Seen]
@@ -39,7 +44,7 @@ class Check:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Row:
-    """The outcome of one check. why, fix: of a failure."""
+    """The outcome of one check. why, fix: of a failure or a warning. exit_code: of the error that failed it, else 0."""
 
     name: str
     state: State
@@ -49,6 +54,7 @@ class Row:
     seconds: float
     why: str = ""
     fix: str = ""
+    exit_code: int = 0
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -69,14 +75,17 @@ class Report:
         return sum(row.fetched for row in self.rows)
 
 
-def run_checks(checks: Iterable[Check], *, progress: Callable[[Row], None] | None = None) -> Report:
-    """Run every check, also after one has failed, so that one reading names everything that is wrong."""
+def run_checks(checks: Iterable[Check], *, progress: Callable[[Row], None] | None = None, at_once: int = 1) -> Report:
+    """Run every check, also after one has failed, so that one reading names everything that is wrong.
+
+    at_once: how many run side by side; their rows come in the order of the checks all the same.
+    """
     rows = []
-    for check in checks:
-        row = _row(check)
-        rows.append(row)
-        if progress is not None:
-            progress(row)
+    with ThreadPoolExecutor(max_workers=at_once) as workers:
+        for row in workers.map(_row, checks) if at_once > 1 else map(_row, checks):
+            rows.append(row)
+            if progress is not None:
+                progress(row)
     return Report(rows=tuple(rows))
 
 
@@ -86,8 +95,10 @@ def _row(check: Check) -> Row:
         seen = check.run()
     except Skipped as reason:
         return _ended(check, "skipped", str(reason), started)
+    except Warned as warning:
+        return _ended(check, "warned", warning.what, started, why=warning.why, fix=warning.fix)
     except TrackyardError as error:
-        return _ended(check, "failed", error.what, started, why=error.why, fix=error.fix)
+        return _ended(check, "failed", error.what, started, why=error.why, fix=error.fix, exit_code=error.exit_code)
     if seen.examined == 0:
         return _ended(
             check,
@@ -96,13 +107,14 @@ def _row(check: Check) -> Row:
             started,
             why="a check that looked at nothing proves nothing",
             fix="correct what the check is told to look at",
+            exit_code=EXIT_FAILED,
         )
     return _ended(check, "passed", seen.detail, started, examined=seen.examined, fetched=seen.fetched)
 
 
 def _ended(
     check: Check, state: State, detail: str, started: float,
-    *, examined: int = 0, fetched: int = 0, why: str = "", fix: str = "",
+    *, examined: int = 0, fetched: int = 0, why: str = "", fix: str = "", exit_code: int = 0,
 ) -> Row:  # fmt: skip
     return Row(
         name=check.name,
@@ -113,4 +125,5 @@ def _ended(
         seconds=round(time.monotonic() - started, 3),
         why=why,
         fix=fix,
+        exit_code=exit_code,
     )

@@ -17,15 +17,10 @@ from trackyard.catalog.selection import find
 from trackyard.errors import ConfigError
 from trackyard.estimate.devices import Device, device_of
 from trackyard.estimate.memory import rank_memory, total
+from trackyard.launch.doctor.packages import dependencies
 from trackyard.launch.preflight import Check, Report, Row, Seen, Skipped, run_checks
-from trackyard.recipes.checking.machine import (
-    LARGER_CACHE,
-    LARGER_CHECKOUT,
-    Needed,
-    accelerator,
-    dependencies,
-    require_room,
-)
+from trackyard.launch.room import Needed, require_room
+from trackyard.recipes.checking.machine import LARGER_CACHE, LARGER_CHECKOUT, accelerator
 from trackyard.recipes.datacomp.cost.sizes import study_workload
 from trackyard.recipes.datacomp.cost.storing import storage
 from trackyard.recipes.datacomp.cost.traffic import traffic

@@ -12,8 +12,9 @@ from pathlib import Path
 
 from trackyard.acquire.places import Places
 from trackyard.catalog.entries import Entry
+from trackyard.launch.doctor.packages import dependencies
 from trackyard.launch.preflight import Check, Report, Row, run_checks
-from trackyard.recipes.checking.machine import accelerator, dependencies
+from trackyard.recipes.checking.machine import accelerator
 from trackyard.recipes.pile_ffn.preflight.hub import Asked, access, network, tasks
 from trackyard.recipes.pile_ffn.preflight.machine import disk, self_test
 from trackyard.recipes.pile_ffn.preflight.model import model, tokenizer

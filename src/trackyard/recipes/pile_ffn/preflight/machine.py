@@ -9,7 +9,8 @@ from typing import Any
 from trackyard.acquire.places import Places
 from trackyard.errors import EnvironmentLacking
 from trackyard.launch.preflight import Seen
-from trackyard.recipes.checking.machine import LARGER_CACHE, LARGER_CHECKOUT, Needed, require_room
+from trackyard.launch.room import Needed, require_room
+from trackyard.recipes.checking.machine import LARGER_CACHE, LARGER_CHECKOUT
 from trackyard.recipes.pile_ffn.preflight.parameters import Mode, PreflightParameters
 
 

@@ -1,0 +1,1 @@
+"""What this machine, this checkout and a site are like, a row for each thing that work can fail on."""
