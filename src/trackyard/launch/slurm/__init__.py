@@ -1,0 +1,1 @@
+"""Slurm through its command lines: what is submitted, what is asked, what the answers mean."""
