@@ -6,7 +6,7 @@ import os
 import signal
 import subprocess  # noqa: TID251 - the only module that may
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +17,8 @@ from trackyard.errors import EnvironmentLacking, TrackyardError
 from trackyard.redact import require_public
 
 _IN_ENVIRONMENT = "give it to the program in its environment"
+_ATTEND_S = 0.2
+"""How late a program that is attended hears that it is asked to stop."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -67,11 +69,7 @@ class SystemRunner:
         try:
             done = subprocess.run(list(argv), cwd=cwd, env=env, timeout=timeout_s, capture_output=True, check=False)
         except (FileNotFoundError, PermissionError) as error:
-            raise EnvironmentLacking(
-                what=f"the program {argv[0]!r} is not installed or not executable",
-                why=f"`{' '.join(argv)}` needs it",
-                fix=f"install {argv[0]} or put it on PATH",
-            ) from error
+            raise _not_installed(argv[0], f"`{' '.join(argv)}` needs it") from error
         except subprocess.TimeoutExpired as error:
             raise TrackyardError(
                 what=f"`{' '.join(argv)}` did not end within {timeout_s:.0f} s",
@@ -150,6 +148,40 @@ def together(
     )
 
 
+def attended(
+    argv: Sequence[str],
+    environment: Mapping[str, str],
+    *,
+    cwd: Path,
+    asked: Callable[[], bool],
+    ask: signal.Signals,
+) -> int:
+    """Run a program in the foreground, in a process group of its own, to its end.
+
+    Once `asked()` is true it is sent `ask`, one time; whoever signals this process's group does not reach it. Returns
+    its exit code, negative for the signal that ended it. EnvironmentLacking if it cannot be started.
+    """
+    require_public(argv, fix=_IN_ENVIRONMENT)
+    try:
+        child = subprocess.Popen(list(argv), env=dict(environment), cwd=cwd, stdin=subprocess.DEVNULL, process_group=0)
+    except (FileNotFoundError, PermissionError) as error:
+        raise _not_installed(argv[0], f"`{' '.join(argv)}` needs it") from error
+    told = False
+    try:
+        while True:
+            if not told and asked():
+                child.send_signal(ask)
+                told = True
+            try:
+                return child.wait(timeout=_ATTEND_S)
+            except subprocess.TimeoutExpired:
+                continue
+    finally:
+        if child.poll() is None:
+            child.kill()
+            child.wait()
+
+
 def _ask(children: Sequence[subprocess.Popen[bytes]], ask: signal.Signals | None, answer_s: float) -> None:
     """Give programs that are about to be killed time to answer a signal."""
     left = [child for child in children if child.poll() is None]
@@ -204,8 +236,12 @@ def _started(argv: Sequence[str], environment: Mapping[str, str], nice: int, std
     try:
         return subprocess.Popen(command, env=dict(environment), stdin=stdin)
     except (FileNotFoundError, PermissionError) as error:
-        raise EnvironmentLacking(
-            what=f"the program {command[0]!r} is not installed or not executable",
-            why=f"`{' '.join(command)}` runs beside this command",
-            fix=f"install {command[0]} or put it on PATH",
-        ) from error
+        raise _not_installed(command[0], f"`{' '.join(command)}` runs beside this command") from error
+
+
+def _not_installed(program: str, why: str) -> EnvironmentLacking:
+    return EnvironmentLacking(
+        what=f"the program {program!r} is not installed or not executable",
+        why=why,
+        fix=f"install {program} or put it on PATH",
+    )

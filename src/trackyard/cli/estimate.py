@@ -44,7 +44,7 @@ def estimate(
     found = load_site(site, root)
     named = device_named(path)
     where = found.partition_for(named, partition)
-    device = _device(found, where, named)
+    device = device_there(found, where, named)
     machine = Machine(site=found, partition_name=where, device=device)
     asked = Asked(
         track=track,
@@ -53,7 +53,7 @@ def estimate(
         base=base,
         preset=preset,
         world=gpus,
-        lengths=None if base else _planned(root, path, track, stage),
+        lengths=None if base else planned_lengths(root, path, track, stage),
     )
     work = workload(asked, device)
     if device.is_cpu and work.engine.precision == "bf16":
@@ -77,7 +77,7 @@ def estimate(
     sys.exit(0 if outcome.fits else 1)
 
 
-def _device(site: Site, partition: str, named: str | None) -> Device:
+def device_there(site: Site, partition: str, named: str | None) -> Device:
     """What trains: the partition's device; where it takes any, the profile's, and a CPU where that names none."""
     from trackyard.estimate.devices import device_of
 
@@ -85,7 +85,7 @@ def _device(site: Site, partition: str, named: str | None) -> Device:
     return device_of((named or "cpu") if there == "any" else there)
 
 
-def _planned(root: Path, profile: Path, track: str, stage: str) -> Lengths | None:
+def planned_lengths(root: Path, profile: Path, track: str, stage: str) -> Lengths | None:
     """Means of the newest plan with these settings and data; None where there is none."""
     if track != "molmo2":
         return None

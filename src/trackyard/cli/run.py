@@ -28,7 +28,14 @@ def run(
 ) -> None:
     """Run a stage to its end, continuing wherever an earlier attempt was cut off."""
     root = repository_root()
-    item = _part(track, stage, item, shard)
+    part = _part(track, stage, item, shard)
+    options = [
+        *(["--params", str(parameters)] if parameters != PARAMETERS else []),
+        *(["--processes", str(processes)] if processes is not None else []),
+        *(["--shard", shard] if shard is not None else []),
+    ]
+    _elsewhere(root, track, stage, item, options)
+    item = part
     # Threads that wait by spinning starve each other tenfold where the cores are shared; read when torch is imported.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     # DeepSpeed imports MLflow where it finds it, and MLflow reports its use to its makers unless it is told not to.
@@ -49,6 +56,18 @@ def run(
             why="there are molmo2, pile_ffn, datacomp and nine, and all for the report of all four",
             fix="trackyard run molmo2 stage1",
         )
+
+
+def _elsewhere(root: Path, track: str, stage: str, item: str | None, options: list[str]) -> None:
+    """End with the stage's exit code where the site runs it somewhere else than in this process."""
+    from trackyard.launch.executor import run_elsewhere
+    from trackyard.runner import SystemRunner
+
+    exit_code = run_elsewhere(
+        root, track, stage, item, options, environment=os.environ, runner=SystemRunner(), say=_say
+    )
+    if exit_code is not None:
+        raise typer.Exit(exit_code)
 
 
 DIVIDED = {

@@ -29,16 +29,18 @@ _time_is_up = threading.Event()
 
 
 class StopFlag:
-    """True once a stop signal has arrived; `name` is that of the first."""
+    """True once a stop signal has arrived; `name` is that of the first, `received` are those of all."""
 
     def __init__(self) -> None:
         self.name: str | None = None
+        self.received: set[str] = set()
 
     def __call__(self) -> bool:
         return self.name is not None
 
     def receive(self, number: int) -> None:
         """Take note of a signal."""
+        self.received.add(signal.Signals(number).name)
         if self.name is None:
             self.name = cause(signal.Signals(number).name)
 

@@ -21,6 +21,8 @@ from trackyard.schema import read_document, write_document
 PLAN_SCHEMA = "trackyard-plan-link/1"
 
 SPEC = "spec.json"
+JOB_VARIABLE = "TRACKYARD_JOB"
+"""Set in batch jobs: <graph>/<job> of `trackyard status`."""
 
 _REMEDY = {
     errno.EROFS: "mount it writable (Apptainer: --bind <host directory>:{path}), or link runs/ to another disk",
@@ -32,12 +34,13 @@ _ANY_REMEDY = "make {path} a directory that you may write to, or link runs/ to a
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Attempt:
-    """One process life of a run. number: from 1. started: ISO 8601, UTC."""
+    """One process life of a run. number: from 1. started: ISO 8601, UTC. job: the batch job it was part of, if any."""
 
     number: int
     host: str
     pid: int
     started: str
+    job: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -123,6 +126,7 @@ class RunDirectory:
             host=socket.gethostname(),
             pid=os.getpid(),
             started=datetime.now(UTC).isoformat(timespec="seconds"),
+            job=os.environ.get(JOB_VARIABLE),
         )
         lines = self._attempt_lines()
         torn = "\n" if lines and lines[-1] else ""

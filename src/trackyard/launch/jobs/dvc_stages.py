@@ -1,0 +1,149 @@
+"""Stages as DVC sees them: by their addresses, in the order of `dvc repro`, with digests of what they depend on.
+
+An address is what `dvc repro` takes in the repository root: stage2, pipelines/pile_ffn/dvc.yaml:train@baseline-42, or
+data.dvc. Source: hpc spec section 8.
+"""
+
+from __future__ import annotations
+
+import os
+import shlex
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from trackyard.digest import digest_json
+from trackyard.errors import ConfigError, TrackyardError
+
+if TYPE_CHECKING:
+    from dvc.repo import Repo
+    from dvc.stage import Stage
+    from networkx import DiGraph
+
+PIPELINE = "dvc.yaml"
+MISSING = "missing"
+"""In place of the digest of a dependency that is not there."""
+
+
+@contextmanager
+def opened(root: Path) -> Iterator[Repo]:
+    """The repository `root`; what DVC refuses during the block is a TrackyardError, wrong names are a ConfigError."""
+    from dvc.exceptions import DvcException
+    from dvc.lock import LockError
+    from dvc.repo import Repo
+    from dvc.stage.exceptions import StageNotFound
+
+    try:
+        with Repo(str(root)) as repo:
+            yield repo
+    except LockError as error:
+        raise TrackyardError(
+            what=f"DVC is at work in {root}: {_one_line(error)}",
+            why="what is stale changes while another command of DVC runs",
+            fix="wait until that command has ended; if there is none any more: `trackyard unlock`",
+        ) from error
+    except StageNotFound as error:
+        raise ConfigError(
+            what=_one_line(error),
+            why="names are those of dvc.yaml in the repository root; of another file they are FILE:NAME",
+            fix="dvc stage list --all   (e.g. `trackyard submit pipelines/pile_ffn/dvc.yaml:train@baseline-42`)",
+        ) from error
+    except DvcException as error:
+        raise ConfigError(
+            what=f"DVC cannot read the stages of {root}: {_one_line(error)}",
+            why="jobs are made of the stages in dvc.yaml and pipelines/*/dvc.yaml",
+            fix="correct what it names; `dvc status` reads the same files",
+        ) from error
+
+
+def stages_of(repo: Repo, root: Path, target: str) -> list[Stage]:
+    """What `dvc repro TARGET` in `root` is about: a stage, all items of a matrix, or all stages of a file."""
+    head, at, key = target.partition("@")
+    path, colon, name = head.rpartition(":")
+    if not colon and not (root / target).is_file():
+        return list(repo.stage.collect(f"{root / PIPELINE}:{target}"))
+    # A name before @ holds no colon, a key of a matrix may.
+    return list(repo.stage.collect(f"{root / path}:{name}{at}{key}" if colon else str(root / target)))
+
+
+def address(stage: Stage) -> str:
+    """As `dvc repro` takes it in the repository root, whatever the current directory is."""
+    from dvc.stage import PipelineStage
+
+    path = str(stage.path_in_repo)
+    if not isinstance(stage, PipelineStage):
+        return path
+    return str(stage.name) if path == PIPELINE else f"{path}:{stage.name}"
+
+
+def in_order(repo: Repo, targets: Sequence[Stage]) -> tuple[list[Stage], DiGraph]:
+    """Everything that `targets` come from, and they, each behind what it needs; and who needs whom.
+
+    Otherwise in the order of the files, which DVC's own is not: the same graph always gives the same jobs.
+    """
+    from dvc.repo.reproduce import get_active_graph, plan_repro
+
+    graph = get_active_graph(repo.index.graph)
+    wanted = set(plan_repro(graph, list(targets)))
+    left = [stage for stage in repo.index.stages if stage in wanted]
+    placed: dict[Stage, None] = {}
+    while left:
+        ready = next(stage for stage in left if all(before in placed for before in graph.successors(stage)))
+        placed[ready] = None
+        left.remove(ready)
+    return list(placed), graph
+
+
+def command_of(stage: Stage, repo: Repo) -> tuple[str, ...]:
+    """The one command of a stage. ConfigError for a stage of several, or that works in another directory."""
+    if not isinstance(stage.cmd, str) or "\n" in stage.cmd.strip():
+        raise ConfigError(
+            what=f"stage {address(stage)} has several commands",
+            why="a job executes one, without a shell",
+            fix=f"write one command as `cmd` of {address(stage)}",
+        )
+    if Path(stage.wdir).resolve() != Path(repo.root_dir).resolve():
+        raise ConfigError(
+            what=f"stage {address(stage)} works in {stage.wdir}",
+            why="jobs work in the repository root, where parameters, data and runs are found",
+            fix=f"write `wdir` of {address(stage)} so that it is the root: ../.. below pipelines/",
+        )
+    return tuple(shlex.split(stage.cmd))
+
+
+def never_ran(stage: Stage) -> bool:
+    """Whether DVC has recorded nothing of it, and knows of nothing that it should put out."""
+    return not any(item.hash_info for item in (*stage.deps, *stage.outs))
+
+
+def dependencies(stage: Stage, repo: Repo) -> Iterator[tuple[str, Path, str]]:
+    """What a stage depends on: its key, its path, and its digest as it is now or MISSING.
+
+    Keys are paths relative to the root; of parameters FILE:NAME.
+    """
+    from dvc.dependency.param import ParamsDependency
+
+    for dependency in stage.deps:
+        path = Path(dependency.fs_path)
+        key = Path(os.path.relpath(path, repo.root_dir)).as_posix()
+        if isinstance(dependency, ParamsDependency):
+            values = dependency.read_params()
+            for name in dependency.params or sorted(values):
+                yield f"{key}:{name}", path, f"value:{digest_json(values[name])}" if name in values else MISSING
+        elif not dependency.exists:
+            yield key, path, MISSING
+        else:
+            found = dependency.get_hash()
+            yield key, path, f"{found.name}:{found.value}"
+
+
+def dependency_digests(root: Path, stage: str) -> dict[str, str]:
+    """Digest of every dependency of the stage at an address, as it is now, by key."""
+    with opened(root) as repo:
+        (found,) = stages_of(repo, root, stage)
+        return {key: digest for key, _, digest in dependencies(found, repo)}
+
+
+def _one_line(error: BaseException) -> str:
+    return " ".join(str(error).split())

@@ -1,0 +1,50 @@
+"""The output of a job, over all its lives: its log file is appended to when it is requeued."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+from trackyard.errors import TrackyardError
+from trackyard.launch.jobs.store import Kept
+
+POLL_S = 1.0
+
+
+def newest(kept: Kept) -> str:
+    """The job that has written last. TrackyardError where none has."""
+    written = [(path.stat().st_mtime, job.name) for job in kept.graph.jobs if (path := kept.log(job.name)).is_file()]
+    if not written:
+        raise no_log(kept, None)
+    return max(written)[1]
+
+
+def lines(path: Path, over: Callable[[], bool], *, sleep: Callable[[float], None] = time.sleep) -> Iterator[str]:
+    """Whole lines of a log as they come, until `over()` and nothing more has come. The file may not be there yet."""
+    position, rest = 0, b""
+    while True:
+        last = over()
+        if path.is_file():
+            with open(path, "rb") as handle:
+                handle.seek(position)
+                for part in handle:
+                    position += len(part)
+                    rest += part
+                    if rest.endswith(b"\n"):
+                        yield rest.decode(errors="replace")
+                        rest = b""
+        if last:
+            if rest:
+                yield rest.decode(errors="replace")
+            return
+        sleep(POLL_S)
+
+
+def no_log(kept: Kept, job: str | None) -> TrackyardError:
+    """There is nothing to show."""
+    return TrackyardError(
+        what=f"{job or 'no job'} of graph {kept.graph.id} has {'no' if job else 'a'} log yet",
+        why="Slurm makes it when the job starts",
+        fix=f"trackyard status {kept.graph.id}",
+    )

@@ -1,0 +1,112 @@
+"""One stage as one job that is waited for: what `dvc repro` at a site with a scheduler comes down to.
+
+DVC itself holds the stage and commits it when the command has ended, so the job does not.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+
+from trackyard.errors import TrackyardError
+from trackyard.launch.jobs.following import OPEN, JobStatus, status
+from trackyard.launch.jobs.graph import Graph, Job
+from trackyard.launch.jobs.logs import lines
+from trackyard.launch.jobs.stopping import cancel
+from trackyard.launch.jobs.store import Kept, fresh_id, new_graph
+from trackyard.launch.jobs.submitting import submit
+from trackyard.launch.requests import request_for
+from trackyard.launch.signals import stop_interrupt
+from trackyard.launch.sites import Site
+from trackyard.launch.slurm.client import SlurmClient
+from trackyard.launch.stage_needs import StageNeed
+from trackyard.record.code import code_identity
+from trackyard.runner import Runner
+
+NAME = "stage"
+"""Of the only job."""
+ASK_S = 30.0
+"""Time between two questions to Slurm; the record that the job writes at its end is looked for more often."""
+
+
+def run_as_job(
+    root: Path,
+    site: Site,
+    stage: StageNeed,
+    command: Sequence[str],
+    *,
+    environment: Mapping[str, str],
+    runner: Runner,
+    say: Callable[[str], None],
+) -> int:
+    """Submit `command`, show what it prints, and return its exit code when it has ended.
+
+    An interrupt or a stop signal cancels the job. TrackyardError where it ended without a record of its own.
+    """
+    request = request_for(site, stage.needs, environment=environment, stage=stage.address)
+    job = Job(
+        name=NAME,
+        stage=stage.address,
+        command=tuple(command),
+        needs=stage.needs,
+        reason="forced",
+        detail="asked for by dvc repro",
+        request=request,
+        after=(),
+        array=None,
+        index=None,
+        commits=False,
+        inputs={},
+    )
+    graph = Graph(
+        id=fresh_id(stage.address),
+        site=site.name,
+        targets=(stage.address,),
+        created=datetime.now(UTC).isoformat(),
+        commit=code_identity(root, runner, environment).commit,
+        jobs=(job,),
+    )
+    kept, client = new_graph(root, graph), SlurmClient(runner)
+    try:
+        with stop_interrupt():
+            slurm_id = submit(kept, client, site)[NAME]
+            say(f"job       {graph.id} is {slurm_id} in partition {request.partition}; trackyard status {graph.id}")
+            _show(kept, client, say)
+    except KeyboardInterrupt:
+        cancel(kept, client)
+        raise
+    return _end(kept, _now(kept, client))
+
+
+def _show(kept: Kept, client: SlurmClient, say: Callable[[str], None]) -> None:
+    """Print the job's output until it has ended."""
+    asked = time.monotonic()
+
+    def over() -> bool:
+        nonlocal asked
+        if kept.ended(NAME) is not None:
+            return True
+        if time.monotonic() < asked + ASK_S:
+            return False
+        asked = time.monotonic()
+        return _now(kept, client).state not in OPEN
+
+    for line in lines(kept.log(NAME), over):
+        say(line.rstrip("\n"))
+
+
+def _now(kept: Kept, client: SlurmClient) -> JobStatus:
+    return status(kept, client)[0]
+
+
+def _end(kept: Kept, found: JobStatus) -> int:
+    ended = kept.ended(NAME)
+    if ended is not None:
+        return ended.exit_code
+    raise TrackyardError(
+        what=f"the job {found.slurm_id} of stage {found.stage} ended as {found.state}: {found.detail}",
+        why="it left no record of its end, so its outputs are not to be trusted",
+        fix=f"trackyard logs {kept.graph.id}, mend what it says, then the same command again",
+    )
