@@ -20,7 +20,7 @@ export PATH := $(BIN):$(PATH)
 export DVC_NO_ANALYTICS := 1
 export HF_HUB_OFFLINE := 1
 
-.PHONY: help setup demo demo-all test check ui bench
+.PHONY: help setup demo demo-all test check lint-images image ui bench
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(firstword $(MAKEFILE_LIST)) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 12
@@ -70,6 +70,16 @@ check: setup ## lint, types, layers, secrets, pipelines and README
 	python -m checks.secrets
 	python -m checks.pipelines
 	python -m checks.readme
+	python -m checks.images
+
+lint-images: setup ## check the image definitions and the Dockerfile, without building them
+	python -m checks.images
+
+BASE := containers/debian-12.sif
+
+image: setup ## build the cpu image from its definition and lock it (Apptainer, and root for its Debian base; minutes)
+	@[ -f $(BASE) ] || containers/debian-base.sh $(BASE)
+	trackyard image build cpu --build-arg BASE=$(BASE)
 
 ui: setup ## open the workbench in a browser
 	trackyard ui

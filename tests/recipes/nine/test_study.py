@@ -56,7 +56,7 @@ def test_a_header_says_what_decided_the_result(root: Path, monkeypatch: pytest.M
     assert header.spec_digest == study.spec_digest("accuracy") != study.spec_digest("latency")
     assert (header.git_commit, header.image_digest, header.model) == ("c" * 40, NO_IMAGE, "m")
     assert "torch" in header.libs
-    monkeypatch.setenv(IMAGE_VARIABLE, "sha256:1")
-    assert study.header("data", inputs={}, device="cpu", wall_s=0.0).image_digest == "sha256:1"
+    monkeypatch.setenv(IMAGE_VARIABLE, "sha256:" + "1" * 64)
+    assert study.header("data", inputs={}, device="cpu", wall_s=0.0).image_digest == "sha256:" + "1" * 64
     assert study_at(root, {"resamples": 101}).spec_digest("accuracy") != header.spec_digest
     assert study_at(root, {"threads": 2}).spec_digest("accuracy") == header.spec_digest

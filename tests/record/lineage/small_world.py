@@ -21,6 +21,7 @@ from trackyard.plan.plan import fingerprint
 from trackyard.plan.recorded import recorded_plan
 from trackyard.recipes.running.plan_file import keep_plan
 from trackyard.record.code import code_identity
+from trackyard.record.image_lock import ImageLock, write_lock
 from trackyard.record.lineage import data
 from trackyard.record.lineage.data import DataSet
 from trackyard.record.lineage.document import names_in, write_lineage
@@ -79,6 +80,7 @@ def make_world(root: Path) -> World:
     image = root / "containers" / "trackyard.sif"
     image.parent.mkdir()
     image.write_bytes(b"image" * 1000)
+    lock_images(root, image)
     common: dict[str, Any] = {
         "snapshots": {name: found.fingerprint for name, found in sets.items()},
         "code": code,
@@ -104,6 +106,20 @@ def make_world(root: Path) -> World:
     put_out(second, found.export)
     _run(found)
     return found
+
+
+def lock_images(root: Path, *images: Path) -> None:
+    """Write the lock of a checkout: it has these files, by their names, and no others."""
+    none = "0" * 64
+    made = {"def_sha256": none, "build_args": {}, "base": {"name": "b", "digest": f"sha256:{none}"}, "cuda": None,
+            "apptainer_version": "1", "package_lock_sha256": none, "driver_min": None, "sbom": "s", "packages": "p",
+            "created": "2026-01-02T03:04:05Z"}  # fmt: skip
+    files = {
+        path.stem: {"file": path.name, "sif_bytes": path.stat().st_size,
+                    "sif_sha256": hashlib.sha256(path.read_bytes()).hexdigest()}
+        for path in images
+    }  # fmt: skip
+    write_lock(root, ImageLock.model_validate({"images": {name: made | file for name, file in files.items()}}))
 
 
 def put_out(origins: Origins, directory: Path) -> Path:

@@ -15,6 +15,7 @@ from tests.record.lineage.small_world import WEIGHTS, World, git, make_world, pu
 from trackyard.digest import digest_file, digest_json
 from trackyard.errors import DataError
 from trackyard.record.image import IMAGE_FILE_VARIABLE
+from trackyard.record.image_lock import IMAGE_LOCK
 from trackyard.record.lineage.document import LINEAGE, write_lineage
 from trackyard.record.lineage.origins import Parent
 from trackyard.record.lineage.proof import prove
@@ -58,7 +59,7 @@ def _files(world: World) -> list[Path]:
     folders = [world.export, world.parent, *(world.root / name for name in ("data", "models", "containers"))]
     plans = [world.second.plan, world.first.plan]
     found = [path for folder in [*folders, *plans] if folder for path in folder.rglob("*") if path.is_file()]
-    return [path for path in found if path.name != LINEAGE]
+    return [path for path in found if path.name not in (LINEAGE, IMAGE_LOCK.name)]
 
 
 def _size(path: Path) -> int:

@@ -7,10 +7,12 @@ from pathlib import Path
 
 import pytest
 
-from tests.record.lineage.small_world import git
+from tests.record.lineage.small_world import git, lock_images
+from trackyard.errors import DataError
 from trackyard.record.code import COMMIT_VARIABLE, CodeIdentity, code_identity
 from trackyard.record.image import IMAGE_FILE_VARIABLE
 from trackyard.record.lineage.links import Link
+from trackyard.record.lineage.proof import prove
 from trackyard.record.lineage.surroundings import code_link, image_link
 from trackyard.runner import SystemRunner
 
@@ -87,22 +89,66 @@ def test_without_a_checkout_the_environment_says_it_or_nobody(tmp_path: Path, mo
     assert not holds(code_link(code, tmp_path, RUNNER, before=""))
 
 
-def test_an_image_is_found_by_its_digest_or_by_its_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def image_named(content: bytes) -> str:
+    return f"sha256:{hashlib.sha256(content).hexdigest()}"
+
+
+@pytest.fixture
+def images(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A checkout with three images, of which two are locked."""
     monkeypatch.delenv(IMAGE_FILE_VARIABLE, raising=False)
-    digest = hashlib.sha256(b"b").hexdigest()
-    image = f"sha256:{digest}"
-    absent = image_link(image, tmp_path, before="").absent
-    assert absent is not None
-    assert IMAGE_FILE_VARIABLE in absent
-    (tmp_path / "containers").mkdir()
+    folder = tmp_path / "containers"
+    folder.mkdir()
     for name in "abc":
-        (tmp_path / "containers" / f"{name}.sif").write_bytes(name.encode())
-    (file,) = image_link(image, tmp_path, before="").files
-    assert (file.path.name, file.algorithm, file.digest) == ("b.sif", "sha256", digest)
-    # What the environment names is the image, and if it is another one the proof says so.
-    monkeypatch.setenv(IMAGE_FILE_VARIABLE, str(tmp_path / "containers" / "a.sif"))
-    (file,) = image_link(image, tmp_path, before="").files
-    assert (file.path.name, file.digest) == ("a.sif", digest)
-    monkeypatch.setenv(IMAGE_FILE_VARIABLE, str(tmp_path / "none.sif"))
-    assert image_link(image, tmp_path, before="").absent is not None
-    assert "is no sha256" in str(image_link("md5:1", tmp_path, before="").absent)
+        (folder / f"{name}.sif").write_bytes(name.encode() * 9)
+    lock_images(tmp_path, folder / "a.sif", folder / "b.sif")
+    return tmp_path
+
+
+def test_an_image_is_found_by_the_lock_and_no_image_is_read_for_it(
+    images: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    link = image_link(image_named(b"b" * 9), images, before="")
+    (file,) = link.files
+    assert (file.path, file.algorithm, f"sha256:{file.digest}") == (
+        images / "containers" / "b.sif", "sha256", image_named(b"b" * 9)
+    )  # fmt: skip
+    absent = image_link(image_named(b"c" * 9), images, before="").absent
+    assert absent is not None, "a file that happens to lie there is nothing that the lock speaks of"
+    assert IMAGE_FILE_VARIABLE in absent
+    assert "is no sha256" in str(image_link("md5:1", images, before="").absent)
+    # Not a byte is read to find it: that is the proof's work.
+    (images / "containers" / "b.sif").write_bytes(b"x" * 9)
+    assert image_link(image_named(b"b" * 9), images, before="") == link
+    with pytest.raises(DataError, match=r"link 'image' is wrong: sha256 of .*b\.sif"):
+        prove(link)
+
+
+def test_the_variable_names_what_the_lock_does_not_have(images: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It does not win over the lock: a chain may have several images, and the variable names one."""
+    monkeypatch.setenv(IMAGE_FILE_VARIABLE, str(images / "containers" / "c.sif"))
+    (file,) = image_link(image_named(b"c" * 9), images, before="").files
+    assert file.path.name == "c.sif"
+    prove(image_link(image_named(b"c" * 9), images, before=""))
+    (images / "containers" / "c.sif").write_bytes(b"of another size")
+    (file,) = image_link(image_named(b"b" * 9), images, before="").files
+    assert file.path.name == "b.sif"
+    # An image of the lock that lies elsewhere.
+    (images / "containers" / "b.sif").rename(images / "elsewhere.sif")
+    monkeypatch.setenv(IMAGE_FILE_VARIABLE, str(images / "elsewhere.sif"))
+    (file,) = image_link(image_named(b"b" * 9), images, before="").files
+    assert file.path.name == "elsewhere.sif"
+    # Whatever digest it has, the proof says so.
+    (images / "elsewhere.sif").write_bytes(b"z" * 9)
+    with pytest.raises(DataError, match="is wrong"):
+        prove(image_link(image_named(b"b" * 9), images, before=""))
+    monkeypatch.setenv(IMAGE_FILE_VARIABLE, str(images / "none.sif"))
+    assert image_link(image_named(b"b" * 9), images, before="").absent is not None
+
+
+def test_without_a_lock_the_image_is_unproved(images: Path) -> None:
+    (images / "containers" / "image.lock.json").unlink()
+    link = image_link(image_named(b"b" * 9), images, before="")
+    assert link.absent is not None
+    assert "image.lock.json does not exist" in link.absent
+    assert link.fix.startswith("git checkout -- containers/image.lock.json")

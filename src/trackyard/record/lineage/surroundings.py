@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from trackyard.errors import EnvironmentLacking
+from trackyard.errors import DataError, EnvironmentLacking
 from trackyard.record.code import DETERMINING, CodeIdentity, code_identity, difference
-from trackyard.record.image import IMAGE_FILE_VARIABLE, IMAGES, KIND, find_image
+from trackyard.record.image import IMAGE_FILE_VARIABLE, KIND, find_image
+from trackyard.record.image_lock import IMAGE_LOCK
 from trackyard.record.lineage.links import Claim, Hashed, Link
 from trackyard.runner import Runner
 
@@ -63,15 +64,18 @@ def image_link(image: str, repository: Path, *, before: str) -> Link:
     """The image of a run, and its file where that is found."""
     name, facts = f"{before}image", {"digest": image}
     fix = (
-        f"export {IMAGE_FILE_VARIABLE}=<path of the image file>; where runs had several images, unset it and put their "
-        f"files at {IMAGES}"
+        f"put the file where {IMAGE_LOCK} has it, or export {IMAGE_FILE_VARIABLE}=<path of the image file>; where runs "
+        "had several images, those of the lock are found by it, and the variable is for another one"
     )
     digest = image.removeprefix(KIND)
     if digest == image:
         return Link(kind="image", name=name, fix=fix, facts=facts, absent=f"{image} is no sha256 of a file")
-    path = find_image(repository, digest)
+    try:
+        path = find_image(repository, digest)
+    except DataError as error:
+        return Link(kind="image", name=name, fix=error.fix, facts=facts, absent=error.what)
     if path is None:
-        absent = f"no file of {image} is named by {IMAGE_FILE_VARIABLE}, or lies in {repository / IMAGES}"
+        absent = f"no file of {image} is where {IMAGE_LOCK} has it, or is named by {IMAGE_FILE_VARIABLE}"
         return Link(kind="image", name=name, fix=fix, facts=facts, absent=absent)
     return Link(
         kind="image",

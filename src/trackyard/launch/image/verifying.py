@@ -1,0 +1,110 @@
+"""`trackyard image verify`: an image is the locked bytes, and what the lock says of it is true. Source: pains 11."""
+
+from __future__ import annotations
+
+import json
+from functools import partial
+from pathlib import Path
+
+from trackyard.errors import DataError
+from trackyard.launch.image.arguments import sha256_of
+from trackyard.launch.image.describing import LABELS, LOCK_LABEL, OCI, definition_at, labels_of, require_labels
+from trackyard.launch.image.finding import image_folder, require_locked
+from trackyard.launch.image.lock_file import CONTAINERS, IMAGE_LOCK, Locked, locked_image
+from trackyard.launch.image.sbom import require_sbom
+from trackyard.launch.preflight import Check, Seen
+from trackyard.launch.sites import Site
+from trackyard.runner import Runner
+
+PACKAGE_LOCK = Path("requirements.lock")
+
+
+def checks(root: Path, name: str, runner: Runner, *, site: Site | None) -> list[Check]:
+    """What is to be proved of the image `name`, for `run_checks`. EnvironmentLacking where it is not locked."""
+    locked = locked_image(root, name)
+    path = image_folder(root, site) / locked.file
+    return [
+        Check(name="file", run=partial(_file, path, name, locked)),
+        Check(name="definition", run=partial(_definition, root, name, locked)),
+        Check(name="package lock", run=partial(_package_lock, root, name, locked)),
+        Check(name="labels", run=partial(_labels, root, path, name, locked, runner)),
+        Check(name="packages", run=partial(_packages, root, name, locked)),
+    ]
+
+
+def _file(path: Path, name: str, locked: Locked) -> Seen:
+    require_locked(path, name, locked)
+    return Seen(detail=f"{path}: {locked.digest}, {locked.sif_bytes} bytes", examined=1)
+
+
+def _definition(root: Path, name: str, locked: Locked) -> Seen:
+    path = CONTAINERS / f"{name}.def"
+    _same(sha256_of(_bytes(root / path, name)), locked.def_sha256, path, name)
+    return Seen(detail=f"{path} is what was built", examined=1)
+
+
+def _package_lock(root: Path, name: str, locked: Locked) -> Seen:
+    _same(sha256_of(_bytes(root / PACKAGE_LOCK, name)), locked.package_lock_sha256, PACKAGE_LOCK, name)
+    return Seen(detail=f"{PACKAGE_LOCK} is what was installed", examined=1)
+
+
+def _same(found: str, locked: str, path: Path, name: str) -> None:
+    if found != locked:
+        raise DataError(
+            what=f"{path} has sha256 {found}; the image {name} was made from {locked}",
+            why="what runs in the image is not what this checkout says",
+            fix=f"trackyard image build {name}, or bring the file back: git checkout -- {path}",
+        )
+
+
+def _labels(root: Path, path: Path, name: str, locked: Locked, runner: Runner) -> Seen:
+    labels = labels_of(path, runner)
+    require_labels(path, labels)
+    claims = {
+        LOCK_LABEL: locked.package_lock_sha256,
+        f"{OCI}base.name": locked.base.name,
+        f"{OCI}base.digest": locked.base.digest,
+        f"{OCI}created": locked.created,
+    }
+    for label, expected in claims.items():
+        if labels[label] != expected:
+            raise DataError(
+                what=f"the label {label} of {path} is {labels[label]!r}, {IMAGE_LOCK} has {expected!r}",
+                why="an image that says something else of itself than its lock was made from something else",
+                fix=f"trackyard image build {name}",
+            )
+    revision = labels[f"{OCI}revision"]
+    if revision.endswith("-dirty"):
+        return Seen(detail=f"{len(LABELS)} there; built from uncommitted files ({revision})", examined=len(LABELS))
+    _same(sha256_of(definition_at(root, name, labels, runner)), locked.def_sha256, CONTAINERS / f"{name}.def", name)
+    return Seen(detail=f"{len(LABELS)} there, {len(claims) + 1} proved", examined=len(LABELS))
+
+
+def _packages(root: Path, name: str, locked: Locked) -> Seen:
+    text = _bytes(root / locked.sbom, name)
+    try:
+        document = json.loads(text)
+    except json.JSONDecodeError as error:
+        raise DataError(
+            what=f"{locked.sbom} is not JSON: {error}", why="it lists what is in the image", fix=_again(name)
+        ) from error
+    count = require_sbom(document, locked.sbom, sif_sha256=locked.sif_sha256)
+    listed = {tuple(line.split("\t")[1:]) for line in _bytes(root / locked.packages, name).decode().splitlines()}
+    missing = listed ^ {(one["name"], one["version"]) for one in document["components"]}
+    if missing:
+        raise DataError(
+            what=f"{locked.sbom} and {locked.packages} differ, first in {' '.join(sorted(missing)[0])}",
+            why="both are read from the same image",
+            fix=_again(name),
+        )
+    return Seen(detail=f"{count} in {locked.sbom}", examined=count)
+
+
+def _bytes(path: Path, name: str) -> bytes:
+    if not path.is_file():
+        raise DataError(what=f"{path} does not exist", why=f"the image {name} is proved against it", fix=_again(name))
+    return path.read_bytes()
+
+
+def _again(name: str) -> str:
+    return f"git checkout -- {CONTAINERS}, or trackyard image build {name}"

@@ -1,0 +1,168 @@
+"""From a definition to a locked file: what apptainer is given, what is kept, and what stops before or after it."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+
+from tests.cluster.small_image import NAME, git
+from tests.launch.image.fake_apptainer import FakeApptainer
+from trackyard.errors import ConfigError, DataError, EnvironmentLacking, TrackyardError
+from trackyard.launch.image.building import build, build_environment
+from trackyard.launch.image.lock_file import Locked, read_lock
+from trackyard.launch.image.space import require_space
+from trackyard.launch.sites import Partition, Site, Storage
+
+
+def sha(data: bytes) -> str:
+    return hashlib.sha256(data).hexdigest()
+
+
+def make(root: Path, apptainer: FakeApptainer, name: str = NAME, site: Site | None = None, **given: str) -> Locked:
+    given = given or {"BASE": str(root.parent / "base.sif")}
+    return build(root, name, apptainer, site=site, given=given, temporary=None, say=lambda _: None)
+
+
+def test_what_came_out_is_locked(root: Path, apptainer: FakeApptainer) -> None:
+    locked = make(root, apptainer)
+    assert read_lock(root).images == {NAME: locked}
+    assert (root / "containers" / "small.sif").read_bytes() == b"image"
+    assert (locked.sif_sha256, locked.sif_bytes, locked.digest) == (sha(b"image"), 5, f"sha256:{sha(b'image')}")
+    assert locked.def_sha256 == sha((root / "containers" / "small.def").read_bytes())
+    assert locked.package_lock_sha256 == sha(b"tiny==1.0\n")
+    assert (locked.base.name, locked.base.digest) == ("debian", "sha256:" + "b" * 64)
+    assert (locked.cuda, locked.driver_min, locked.apptainer_version) == ("13.0", "580", "1.4.5")
+    assert locked.created == "2026-01-02T03:04:05Z"
+    assert sorted(locked.build_args) == ["BASE_DIGEST", "BASE_NAME", "CREATED", "LOCK_SHA256", "REVISION", "VERSION"]
+    assert locked.build_args["BASE_DIGEST"] == f"sha256:{sha(b'base')}"
+    assert locked.build_args["REVISION"] == git(root, "rev-parse", "HEAD")
+    assert str(root) not in (root / "containers" / "image.lock.json").read_text(), "paths of one machine are not kept"
+    assert json.loads((root / locked.sbom).read_text())["bomFormat"] == "CycloneDX"
+    assert "pip\tTiny_Thing\t1.0+cpu\n" in (root / locked.packages).read_text()
+    assert not list((root / "containers").glob(".partial-*"))
+
+
+def test_what_apptainer_is_given(root: Path, apptainer: FakeApptainer, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("APPTAINER_USERNS", "1")
+    monkeypatch.setenv("APPTAINERENV_PYTHONPATH", "/evil")
+    make(root, apptainer)
+    words, environment = apptainer.built()
+    assert words[:4] == ["apptainer", "build", "--force", "--fakeroot"]
+    assert words[-1] == "containers/small.def", "sources of %files count from the repository"
+    assert Path(words[-2]).name.startswith(".partial-"), "a half written image has no final name"
+    given = [word.partition("=")[0] for word in words if "=" in word]
+    assert given == ["BASE", "BASE_DIGEST", "BASE_NAME", "CREATED", "LOCK_SHA256", "REVISION", "VERSION", "WHEELS"]
+    assert environment["APPTAINER_NO_MOUNT"] == "tmp"
+    assert not {"APPTAINER_USERNS", "APPTAINERENV_PYTHONPATH"} & set(environment)
+    work = environment["APPTAINER_TMPDIR"]
+    assert environment["APPTAINER_CACHEDIR"] == f"{work}/cache", "the default lies in the home directory"
+    assert not Path(work).exists(), "the scratch directory is removed"
+
+
+def test_a_cache_that_is_named_is_kept() -> None:
+    assert build_environment({"APPTAINER_CACHEDIR": "/c"}, Path("/w"))["APPTAINER_CACHEDIR"] == "/c"
+
+
+def test_a_failed_build_leaves_the_earlier_image(root: Path, apptainer: FakeApptainer) -> None:
+    before = make(root, apptainer)
+    apptainer.build_code, apptainer.content = 255, b"other"
+    with pytest.raises(TrackyardError, match="ended with 255: …what the build said") as raised:
+        make(root, apptainer)
+    assert "containers/small.build.log" in raised.value.fix
+    assert read_lock(root).images == {NAME: before}
+    assert (root / "containers" / "small.sif").read_bytes() == b"image"
+
+
+@pytest.mark.parametrize("name", ["org.opencontainers.image.revision", "org.trackyard.lock"])
+def test_an_image_that_lacks_a_label_is_not_locked(root: Path, apptainer: FakeApptainer, name: str) -> None:
+    apptainer.labels[name] = " "
+    with pytest.raises(DataError, match=f"lacks the labels {name}"):
+        make(root, apptainer)
+    assert read_lock(root).images == {}
+    assert not list((root / "containers").glob("*.sif"))
+
+
+def test_a_base_without_a_digest_is_not_locked(root: Path, apptainer: FakeApptainer) -> None:
+    apptainer.labels["org.opencontainers.image.base.digest"] = "bookworm-slim"
+    with pytest.raises(DataError, match="digest='bookworm-slim'"):
+        make(root, apptainer)
+    assert read_lock(root).images == {}
+
+
+def test_other_images_of_the_lock_stay(root: Path, apptainer: FakeApptainer) -> None:
+    first = make(root, apptainer)
+    shutil.copy(root / "containers" / "small.def", root / "containers" / "other.def")
+    make(root, apptainer, "other")
+    assert read_lock(root).images[NAME] == first
+    assert list(read_lock(root).images) == ["other", NAME]
+
+
+def test_the_image_goes_to_the_store_of_the_site(
+    root: Path, apptainer: FakeApptainer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    site = Site(name="s", default_partition="p", partitions={"p": Partition(device="any", cores_per_node=1)},
+                image_store=Storage(path_variable="IMAGES_HERE"))  # fmt: skip
+    monkeypatch.delenv("IMAGES_HERE", raising=False)
+    with pytest.raises(EnvironmentLacking, match="IMAGES_HERE is not set"):
+        make(root, apptainer, site=site)
+    monkeypatch.setenv("IMAGES_HERE", str(tmp_path / "store"))
+    make(root, apptainer, site=site)
+    assert (tmp_path / "store" / "small.sif").is_file()
+    assert not list((root / "containers").glob("*.sif"))
+
+
+def test_the_revision_says_when_something_was_not_committed(root: Path, apptainer: FakeApptainer) -> None:
+    make(root, apptainer)
+    (root / ".gitignore").write_text("")
+    assert git(root, "status", "--porcelain", "containers"), "a build writes there"
+    assert not make(root, apptainer).build_args["REVISION"].endswith("-dirty"), "what a build writes does not count"
+    (root / "containers" / "prove.py").write_text("pass\n")
+    assert make(root, apptainer).build_args["REVISION"].endswith("-dirty")
+
+
+def test_arguments_are_complete_and_used(root: Path, apptainer: FakeApptainer) -> None:
+    with pytest.raises(ConfigError, match="needs the build argument BASE\n") as raised:
+        make(root, apptainer, BASE_NAME="b", BASE_DIGEST="sha256:1")
+    assert raised.value.fix.startswith("trackyard image build small --build-arg BASE=...")
+    with pytest.raises(ConfigError, match=r"FLAVOUR: containers/small\.def does not use it"):
+        make(root, apptainer, FLAVOUR="x")
+    with pytest.raises(ConfigError, match=r"BASE=gone\.sif: there is no such file"):
+        make(root, apptainer, BASE="gone.sif")
+    with pytest.raises(ConfigError, match="no definition of an image 'big'"):
+        make(root, apptainer, "big")
+    with pytest.raises(ConfigError, match="gone is no directory"):
+        build(root, NAME, apptainer, site=None, given={"BASE": str(root.parent / "base.sif")},
+              temporary=root / "gone", say=lambda _: None)  # fmt: skip
+    assert not [argv for argv, _ in apptainer.calls if argv[0] == "sh"], "nothing was built"
+
+
+def test_a_base_of_a_registry_has_a_digest(root: Path, apptainer: FakeApptainer) -> None:
+    path = root / "containers" / "small.def"
+    text = path.read_text().replace("Bootstrap: localimage", "Bootstrap: docker")
+    digest = "sha256:" + "c" * 64
+    for base, pinned in (("debian:12", False), (f"debian@{digest[:-1]}", False), (f"debian:12@{digest}", True)):
+        path.write_text(text.replace("{{ BASE }}", base))
+        if pinned:
+            make(root, apptainer, BASE_NAME="debian:12", BASE_DIGEST=digest)
+        else:
+            with pytest.raises(ConfigError, match="which names no digest"):
+                make(root, apptainer, BASE_NAME="debian:12", BASE_DIGEST=digest)
+
+
+class Usage(NamedTuple):
+    total: int
+    used: int
+    free: int
+
+
+def test_room_is_looked_at_first(root: Path, apptainer: FakeApptainer, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: Usage(10**12, 0, 3 * 10**9))
+    require_space("x", 10**9, {"the image folder": root})
+    with pytest.raises(EnvironmentLacking, match=r"no room to build small: the temp.*the image"):
+        make(root, apptainer)
+    assert not [argv for argv, _ in apptainer.calls if argv[0] == "sh"]

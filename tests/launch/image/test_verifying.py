@@ -1,0 +1,117 @@
+"""Each thing that can be wrong with an image is named; with nothing wrong, what was examined is counted."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from tests.launch.image.fake_apptainer import LABELS, FakeApptainer
+from trackyard.errors import EnvironmentLacking
+from trackyard.launch.image.lock_file import Locked
+from trackyard.launch.image.verifying import checks
+from trackyard.launch.preflight import Report, run_checks
+
+World = tuple[Path, FakeApptainer, Locked]
+
+
+@pytest.fixture
+def world(root: Path, apptainer: FakeApptainer, locked: Locked) -> World:
+    return root, apptainer, locked
+
+
+def report(world: World) -> Report:
+    return run_checks(checks(world[0], "small", world[1], site=None))
+
+
+def test_a_fresh_image_is_proved(world: World) -> None:
+    found = report(world)
+    assert found.ok
+    assert [(row.name, row.examined) for row in found.rows] == [
+        ("file", 1), ("definition", 1), ("package lock", 1), ("labels", 9), ("packages", 4),
+    ]  # fmt: skip
+
+
+def changed(name: str, old: str, new: str) -> Callable[[World], None]:
+    def change(world: World) -> None:
+        path = world[0] / name
+        text = path.read_text()
+        assert old in text
+        path.write_text(text.replace(old, new, 1))
+
+    return change
+
+
+def label(name: str, value: str) -> Callable[[World], None]:
+    def change(world: World) -> None:
+        assert world[1].labels[name] != value
+        world[1].labels[name] = value
+
+    return change
+
+
+def bytes_of_the_image(world: World) -> None:
+    (world[0] / "containers" / "small.sif").write_bytes(b"imagf")
+
+
+def no_image(world: World) -> None:
+    (world[0] / "containers" / "small.sif").unlink()
+
+
+def no_sbom(world: World) -> None:
+    (world[0] / "containers" / "small.sbom.json").unlink()
+
+
+OCI = "org.opencontainers.image."
+WRONG: dict[str, tuple[Callable[[World], None], str, str]] = {
+    "byte": (bytes_of_the_image, "file", "is not the image that"),
+    "no file": (no_image, "file", "the image small is not at"),
+    "definition": (changed("containers/small.def", "set -eu", "set -e"), "definition", "the image small was made from"),
+    "package lock": (changed("requirements.lock", "1.0", "1.1"), "package lock", "requirements.lock has sha256"),
+    "label lock": (label("org.trackyard.lock", "0" * 64), "labels", "the label org.trackyard.lock"),
+    "label base": (label(f"{OCI}base.digest", "sha256:" + "c" * 64), "labels", "base.digest"),
+    "label base name": (label(f"{OCI}base.name", "ubuntu"), "labels", "base.name"),
+    "label created": (label(f"{OCI}created", "yesterday"), "labels", "'yesterday'"),
+    "label revision": (label(f"{OCI}revision", "f" * 40), "labels", "which this checkout does not have"),
+    **{f"no {name}": (label(name, ""), "labels", f"lacks the labels {name}") for name in LABELS if "cuda" not in name
+       and "driver" not in name},
+    "sbom of another": (changed("containers/small.sbom.json", '"content": "', '"content": "0'), "packages", "hashes"),
+    "sbom without purl": (changed("containers/small.sbom.json", '"purl": "pkg:', '"purl": "'), "packages", "purl 'd"),
+    "package list": (changed("containers/small.packages.txt", "24.0", "24.1"), "packages", "differ, first in pip 24.0"),
+    "no sbom": (no_sbom, "packages", "small.sbom.json does not exist"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("wrong", WRONG)
+def test_what_is_wrong_is_named_and_the_rest_is_examined_all_the_same(world: World, wrong: str) -> None:
+    change, row, what = WRONG[wrong]
+    change(world)
+    found = report(world)
+    assert not found.ok
+    failed = [each for each in found.rows if each.state == "failed"]
+    assert [each.name for each in failed] == [row]
+    assert what in failed[0].detail
+    assert "trackyard image" in failed[0].fix or "git" in failed[0].fix or "build it again" in failed[0].fix
+    assert len(found.rows) == 5
+
+
+def test_uncommitted_sources_are_said(world: World) -> None:
+    world[1].labels[f"{OCI}revision"] += "-dirty"
+    found = report(world)
+    assert found.ok
+    assert "built from uncommitted files" in found.rows[3].detail
+
+
+def test_a_package_that_the_list_has_and_the_sbom_has_not(world: World) -> None:
+    path = world[0] / "containers" / "small.sbom.json"
+    document = json.loads(path.read_text())
+    dropped = document["components"].pop()
+    path.write_text(json.dumps(document))
+    assert f"differ, first in {dropped['name']}" in report(world).rows[4].detail
+
+
+def test_an_image_that_is_not_locked(root: Path, apptainer: FakeApptainer) -> None:
+    with pytest.raises(EnvironmentLacking, match="has no image 'small'"):
+        checks(root, "small", apptainer, site=None)
