@@ -24,7 +24,10 @@ PAGES = ("README.md", "CONTRIBUTING.md", "docs/*.md", "servers/README.md", "pipe
 LAUNCHERS = {"torchrun": "-m", "deepspeed": "--module", "srun": None}
 """Programs that start trackyard, and the option that names a module to them."""
 OURS = ("trackyard", "dvc repro", *LAUNCHERS)
-OTHERS = ("ls", "mv", "make", "dvc add", "dvc push", "tar", "pg_dump", "pg_restore", "servers/mlflow-group.sh")
+OTHERS = (
+    "ls", "mv", "cp", "cd", "export", "git", "source", "make", "dvc add", "dvc cache", "dvc push", "tar", "pg_dump",
+    "pg_restore", "apptainer exec", "servers/mlflow-group.sh",
+)  # fmt: skip
 """Begin lines of fenced blocks that are not examined here."""
 _INDENTED = re.compile(rf"^ {{4,}}((?:{'|'.join(OURS)}) [^#\n]*)", re.MULTILINE)
 _INLINE = re.compile(r"`(trackyard\s[^`]+)`")
@@ -62,7 +65,7 @@ def options_of(command: Any) -> set[str]:
 
 def not_a_command(line: str) -> str | None:
     """Why a line of shell is no command that exists; None if it is one."""
-    words = shlex.split(line.partition(" > ")[0])
+    words = shlex.split(re.sub(r"^(?:[A-Z_]+=\S+ )+", "", line.partition(" > ")[0]))
     program, rest = words[0], words[1:]
     if program == "dvc":
         return None if rest[:1] == ["repro"] and is_stage(rest[-1]) else f"no stage: {line}"
@@ -130,7 +133,7 @@ def inline_problems(text: str) -> list[str]:
     for quoted in _INLINE.findall(text):
         command, rest = found(quoted.split()[1:])
         options = set() if command is None else options_of(command)
-        unknown = [word for word in rest if word.startswith("--") and word not in options]
+        unknown = [word for word in rest if word.startswith("--") and word not in options and word != "--"]
         if command is None or unknown:
             problems.append(" ".join(quoted.split()))
     return problems

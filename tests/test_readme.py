@@ -6,6 +6,7 @@ import ast
 import json
 import os
 import re
+import shlex
 import subprocess
 import sys
 import tomllib
@@ -21,6 +22,7 @@ from PIL import Image
 from benchmarks.__main__ import NAMES
 from checks.readme import readme_commands, registry_problems
 from checks.repository import files
+from tests.system.commands import run
 from tests.system.readme_commands import EXECUTED_BY
 from tests.system.repository import (
     COMMIT,
@@ -156,6 +158,7 @@ def test_the_test_of_a_command_types_it() -> None:
         ("demo", ["dvc repro stage3", "trackyard table molmo2"]),
         ("demo-all", ["dvc repro compare"]),
         ("ui", ["trackyard ui"]),
+        ("image", ["trackyard image build cpu --build-arg BASE=containers/debian-12.sif"]),
     ],
 )
 def test_make_types_the_commands_that_the_tests_type(target: str, recipe: list[str]) -> None:
@@ -192,11 +195,38 @@ def test_the_parameters(shell: Shell, repository: Repository) -> None:
 
 
 @pytest.mark.system
+def test_a_site_is_shown(shell: Shell, repository: Repository) -> None:
+    _link(repository, "sites")
+    text = shell(command("trackyard site show"))
+    assert "a100-40" in text
+    assert "TRACKYARD_ACCOUNT" in text
+
+
+@pytest.mark.system
+def test_the_doctor_and_the_recipe_on_a_cluster(tmp_path: Path) -> None:
+    """In a clone: a dry run needs the pipelines, and neither data nor Slurm."""
+    clone = tmp_path / "trackyard"
+    run(["git", "clone", "--quiet", str(ROOT), str(clone)], tmp_path)
+    doctor = run(shlex.split(command("trackyard doctor")), clone, check=False)
+    # What it says of this machine is its own matter; that it says it of every row is ours.
+    assert doctor.returncode in (0, 1, 3), doctor.stderr
+    assert re.search(r"^site local: \d{2} rows in .* passed, \d+ warned, \d+ failed", doctor.stdout, re.M), doctor
+    text = run(shlex.split(command("trackyard submit")), clone).stdout
+    for line in ("stage1", "stage3", "service units of AI credits", "longest chain: ", "dvc pull data.dvc"):
+        assert line in text
+    assert not (clone / "runs" / "jobs").exists()
+
+
+def _link(repository: Repository, name: str) -> None:
+    if not (repository.path / name).exists():
+        (repository.path / name).symlink_to(ROOT / name)
+
+
+@pytest.mark.system
 def test_the_estimate(shell: Shell, repository: Repository) -> None:
     """Profiles and sites are those of this repository; data are not needed."""
     for name in ("profiles", "sites"):
-        if not (repository.path / name).exists():
-            (repository.path / name).symlink_to(ROOT / name)
+        _link(repository, name)
     text = shell(command("trackyard estimate molmo2"))
     assert "molmo2 stage2 (4b) on 4 x h100, anvil/ai" in text
     for line in ("memory of a rank", "service units", "jobs, one after the other"):
@@ -207,8 +237,7 @@ def test_the_estimate(shell: Shell, repository: Repository) -> None:
 @pytest.mark.system
 def test_the_estimate_of_a_study(shell: Shell, repository: Repository) -> None:
     for name in ("profiles", "sites"):
-        if not (repository.path / name).exists():
-            (repository.path / name).symlink_to(ROOT / name)
+        _link(repository, name)
     text = shell(command("trackyard estimate pile_ffn"))
     assert "7 arms x 3 seeds and the untouched model, 655,360,000 tokens each, on slurm-template/a100" in text
     for line in ("GPU-hours", "on disk", "train        18", "fits"):
@@ -319,8 +348,12 @@ def test_few_badges() -> None:
 
 
 def leaves(group: typer.Typer, prefix: str = "trackyard") -> set[str]:
-    """Every command of the command line."""
-    found = {f"{prefix} {item.name or item.callback.__name__}" for item in group.registered_commands if item.callback}
+    """Every command of the command line that people type."""
+    found = {
+        f"{prefix} {item.name or item.callback.__name__}"
+        for item in group.registered_commands
+        if item.callback and not item.hidden
+    }
     for item in group.registered_groups:
         if item.typer_instance is not None:
             found |= leaves(item.typer_instance, f"{prefix} {item.name}")

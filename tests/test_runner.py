@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -11,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from trackyard.errors import ConfigError, EnvironmentLacking, TrackyardError
-from trackyard.runner import Finished, Runner, SystemRunner, beside, together
+from trackyard.runner import Finished, Runner, SystemRunner, attended, beside, together
 
 
 def _python(code: str, **options: object) -> Finished:
@@ -145,3 +146,40 @@ os.execv(sys.executable, [sys.executable, "-c", "import sys; sys.stdin.read()"])
 def test_a_program_that_is_absent_cannot_run_beside() -> None:
     with pytest.raises(EnvironmentLacking, match="no-such-program-here"), beside(["no-such-program-here"], {}):
         pass
+
+
+def _attended(code: str, *, asked: bool = False, cwd: Path = Path(), ready: Path | None = None) -> int:
+    """ready: the program is asked once this is there."""
+    return attended(
+        [sys.executable, "-c", code],
+        os.environ,
+        cwd=cwd,
+        asked=lambda: asked and (ready is None or ready.exists()),
+        ask=signal.SIGUSR1,
+    )
+
+
+def test_an_attended_program_passes_its_exit_code_on(tmp_path: Path) -> None:
+    assert _attended("import pathlib, sys; pathlib.Path('here').touch(); sys.exit(75)", cwd=tmp_path) == 75
+    assert (tmp_path / "here").exists()
+    assert _attended("import os, signal; os.kill(os.getpid(), signal.SIGKILL)") == -signal.SIGKILL
+
+
+def test_an_attended_program_is_asked_once_and_is_no_part_of_our_group(tmp_path: Path) -> None:
+    code = (
+        "import os, pathlib, signal, time\n"
+        "heard = []\n"
+        "signal.signal(signal.SIGUSR1, lambda number, frame: heard.append(number))\n"
+        f"assert os.getpgrp() == os.getpid() != {os.getpgrp()}\n"
+        "pathlib.Path('ready').touch()\n"
+        "limit = time.monotonic() + 30\n"
+        "while not heard and time.monotonic() < limit: time.sleep(0.02)\n"
+        "time.sleep(0.6)\n"
+        "raise SystemExit(len(heard))\n"
+    )
+    assert _attended(code, asked=True, cwd=tmp_path, ready=tmp_path / "ready") == 1
+
+
+def test_a_program_that_is_absent_cannot_be_attended() -> None:
+    with pytest.raises(EnvironmentLacking, match="'no-such-program' is not installed"):
+        attended(["no-such-program"], os.environ, cwd=Path(), asked=lambda: False, ask=signal.SIGUSR1)

@@ -113,7 +113,12 @@ REFUSED: list[tuple[list[str], int, str, str]] = [
     (["absent", "--tasks", CHOICES], EXIT_FAILED, "what: absent is no folder", "Hugging Face layout"),
     (["{molmo2}", "--tasks", "a-okvq"], EXIT_USAGE, "what: no task 'a-okvq'; did you mean 'a-okvqa'?", "tasks/"),
     (["{molmo2}", "--tasks", "ai2d"], EXIT_FAILED, "ai2d", "trackyard data"),
-    (["{molmo2}", "--tasks", CHOICES, "--shard", "2/2"], EXIT_USAGE, "what: '2/2' is no part of the work", "--shard 0/4"),
+    (
+        ["{molmo2}", "--tasks", CHOICES, "--shard", "2/2"],
+        EXIT_USAGE,
+        "what: '2/2' is no part of the work",
+        "--shard 0/4",
+    ),
     (["{molmo2}", "--tasks", CHOICES, "--collect"], EXIT_FAILED, f"lacks {ROWS} of {ROWS} samples", "evaluate run"),
     (["{causal}", "--tasks", CHOICES], EXIT_USAGE, "with 1 media for causal, which reads text alone", "leave the task"),
 ]

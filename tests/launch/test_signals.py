@@ -56,6 +56,7 @@ def test_the_flag_names_the_first_of_many_signals(first: signal.Signals) -> None
         _send(first, *STOP_SIGNALS, *STOP_SIGNALS)
         assert stopped()
         assert stopped.name == first.name
+        assert stopped.received == {number.name for number in STOP_SIGNALS}
     _send(*STOP_SIGNALS)  # a process that was asked to stop is not killed while it ends
 
 

@@ -6,6 +6,7 @@ _DEMO = "tests/system/test_demo.py"
 _HERE = "tests/test_readme.py"
 _GUIDE = "tests/system/test_data_guide.py"
 _NINE = "tests/system/test_nine.py"
+_INSIDE = "tests/cluster/test_inside.py"
 _ALL = "tests/system/test_demo_all.py"
 
 EXECUTED_BY: dict[str, str] = {
@@ -29,6 +30,16 @@ EXECUTED_BY: dict[str, str] = {
     "trackyard feed view stage1 --out view.html": f"{_HERE}::test_the_plan",
     "trackyard mixture show stage2 --params profiles/report.yaml --sizes catalog": f"{_HERE}::test_the_plan",
     "trackyard estimate molmo2 stage2 --profile h100 --site anvil": f"{_HERE}::test_the_estimate",
+    "trackyard site show anvil": f"{_HERE}::test_a_site_is_shown",
+    "trackyard doctor": f"{_HERE}::test_the_doctor_and_the_recipe_on_a_cluster",
+    "trackyard submit stage3 --dry-run --force --site anvil --partition ai --profile h100": (
+        f"{_HERE}::test_the_doctor_and_the_recipe_on_a_cluster"
+    ),
+    "make image": f"{_INSIDE}::test_dvc_repro_inside_gives_the_weights_of_outside",
+    'apptainer exec --cleanenv --no-home containers/cpu.sif python -c "import torch; print(torch.__version__)"': (
+        f"{_INSIDE}::test_dvc_repro_inside_gives_the_weights_of_outside"
+    ),
+    "TRACKYARD_SITE=local-apptainer dvc repro stage2": f"{_INSIDE}::test_dvc_repro_inside_gives_the_weights_of_outside",
     "trackyard data plan stage1": f"{_GUIDE}::test_from_an_empty_disk_to_a_verified_snapshot",
     "trackyard data fetch stage1 --dry-run": f"{_GUIDE}::test_from_an_empty_disk_to_a_verified_snapshot",
     "trackyard params": f"{_HERE}::test_the_parameters",

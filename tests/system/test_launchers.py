@@ -16,7 +16,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.system.one_slurm import Slurm, lacking, one_slurm
+from tests.cluster.slurm_cluster import SlurmCluster, lacking, slurm_cluster
 from tests.system.repository import COMMAND, STEPS, Repository, Running, spooled
 from trackyard.launch.processes import free_port
 from trackyard.record.metrics_file import read_metrics
@@ -30,12 +30,11 @@ GRACE_S = 120.0
 
 
 @pytest.fixture(scope="module")
-def slurm(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Slurm]:
+def slurm(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SlurmCluster]:
     missing = lacking()
     if missing:
         pytest.skip(missing)
-    # munge refuses sockets below directories that others may write to, and paths of more than 107 characters.
-    with one_slurm(Path(tmp_path_factory.mktemp("slurm"))) as made:
+    with slurm_cluster(tmp_path_factory.mktemp("slurm")) as made:
         yield made
 
 
@@ -93,9 +92,9 @@ def test_torchrun_is_stopped_by_its_agent_and_goes_on_as_deepspeed_starts_it(
     _once(repository, uninterrupted, ended.out)
 
 
-def test_srun_is_stopped_with_75(after_stage1: Repository, tmp_path: Path, slurm: Slurm) -> None:
-    repository = _repository(after_stage1, tmp_path / "root").within(SLURM_CONF=str(slurm.configuration))
-    with _started(repository, ["srun", "-n", "2", "--job-name=stage2", COMMAND, *STAGE]) as running:
+def test_srun_is_stopped_with_75(after_stage1: Repository, tmp_path: Path, slurm: SlurmCluster) -> None:
+    repository = _repository(after_stage1, tmp_path / "root").within(**slurm.environment)
+    with _started(repository, ["srun", "-n", "2", "--mem=6000", "--job-name=stage2", COMMAND, *STAGE]) as running:
         running.wait_for_line("train ")
         asked = time.monotonic()
         slurm.run("scancel", "--signal=USR1", "--name=stage2")

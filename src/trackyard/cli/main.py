@@ -11,9 +11,12 @@ from trackyard.cli import (
     catalog,
     compare,
     data,
+    doctor,
     estimate,
     evaluate,
     feed,
+    image,
+    jobs,
     lineage,
     mixture,
     params,
@@ -23,8 +26,12 @@ from trackyard.cli import (
     record,
     report,
     run,
+    site,
+    smoke,
+    submit,
     table,
     ui,
+    unlock,
 )
 from trackyard.cli.printing import tell
 from trackyard.errors import TrackyardError
@@ -49,6 +56,8 @@ app.add_typer(record.app, name="record")
 app.add_typer(lineage.app, name="lineage")
 app.add_typer(publish.app, name="publish")
 app.add_typer(evaluate.app, name="evaluate")
+app.add_typer(image.app, name="image")
+app.add_typer(site.app, name="site")
 app.command("run")(run.run)
 app.command("preflight")(preflight.preflight)
 app.command("estimate")(estimate.estimate)
@@ -57,6 +66,15 @@ app.command("table")(table.table)
 app.command("compare")(compare.compare)
 app.command("report")(report.report)
 app.command("ui")(ui.ui)
+app.command("doctor")(doctor.doctor)
+app.command("smoke")(smoke.smoke)
+app.command("unlock")(unlock.unlock)
+app.command("submit")(submit.submit)
+app.command("status")(jobs.status)
+app.command("logs")(jobs.logs)
+app.command("cancel")(jobs.cancel)
+app.command("retry")(jobs.retry)
+app.command("work", hidden=True)(jobs.work)
 
 
 def main() -> None:

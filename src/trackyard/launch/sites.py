@@ -114,8 +114,6 @@ class Jobs(Parameters):
     is inexact."""
     array_at_once: int | None = Field(default=None, ge=1)
     """Tasks of one array that run at the same time; none: no limit."""
-    credential_s: int = Field(default=121, ge=0)
-    """How long a job waits after a requeue until its old credential has expired."""
 
 
 class Network(Parameters):
