@@ -1,6 +1,7 @@
-"""The image `cpu`, built from its definition once and kept for later runs, by the digest of what it is made of.
+"""The image `cpu` and its base, built from their definitions once and kept for later runs, by the digest of what they
+are made of.
 
-It lies below the user's cache directory, so that tests of another checkout of the same definition find it.
+They lie below the user's cache directory, so that tests of another checkout of the same definitions find them.
 """
 
 from __future__ import annotations
@@ -17,13 +18,15 @@ from filelock import FileLock
 
 from tests.system.repository import SOURCE
 
-INPUTS = ("containers/cpu.def", "containers/debian-base.sh", "containers/prove.py", "requirements.lock")
+BASE = "containers/debian-base.sh"
+INPUTS = ("containers/cpu.def", BASE, "containers/prove.py", "requirements.lock")
 PROGRAMS = {
     "apptainer": "install Apptainer 1.4 or newer",
     "debootstrap": "apt-get install debootstrap",
     "mksquashfs": "apt-get install squashfs-tools",
 }
 LIMIT_S = 3000.0
+KEPT = Path("~/.cache/trackyard-tests")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,37 +59,53 @@ def lacking() -> str | None:
     return None if os.geteuid() == 0 else "only root makes the Debian base of the image"
 
 
+def debian_base() -> Path:
+    """The Debian that images are built on, from the cache or made; another process that makes it is waited for."""
+    place = _place("base", BASE).with_suffix(".sif")
+    with FileLock(f"{place}.lock"):
+        if not place.is_file():
+            _run([str(SOURCE / BASE), str(place)], SOURCE)
+    return place
+
+
 def cpu_image() -> CpuImage:
-    """The image, from the cache or built; another process that builds it is waited for."""
-    digest = hashlib.sha256(b"\0".join((SOURCE / name).read_bytes() for name in INPUTS)).hexdigest()
-    place = Path("~/.cache/trackyard-tests").expanduser() / f"cpu-{digest[:16]}"
-    place.parent.mkdir(parents=True, exist_ok=True)
+    """The image, from the cache or built, likewise."""
+    place, base = _place("cpu", *INPUTS), debian_base()
     with FileLock(f"{place}.lock"):
         if not place.is_dir():
             partial = place.with_name(f"{place.name}.part")
             shutil.rmtree(partial, ignore_errors=True)
-            _build(partial)
+            _build(partial, base)
             partial.rename(place)
     return CpuImage(folder=place / "containers")
 
 
-def _build(root: Path) -> None:
-    """A repository with nothing but the image, built as a user builds it."""
+def _place(name: str, *inputs: str) -> Path:
+    digest = hashlib.sha256(b"\0".join((SOURCE / path).read_bytes() for path in inputs)).hexdigest()
+    folder = KEPT.expanduser()
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder / f"{name}-{digest[:16]}"
+
+
+def _build(root: Path, base: Path) -> None:
+    """A repository with nothing but the image, built on a base that is there as a user builds it."""
     (root / "containers").mkdir(parents=True)
     for name in (*INPUTS, "containers/image.lock.json", "params.yaml", "Makefile", "pyproject.toml"):
         shutil.copy(SOURCE / name, root / name)
     (root / "containers/image.lock.json").write_text('{"schema": "trackyard-image-lock/1", "images": {}}\n')
     author = {f"GIT_{who}_{what}": value for who in ("AUTHOR", "COMMITTER")
               for what, value in (("NAME", "test"), ("EMAIL", "test@example.org"))}  # fmt: skip
-    for argv in (
-        ["git", "init", "--quiet"],
-        ["git", "add", "--all"],
-        ["git", "commit", "--quiet", "--message=image"],
-        ["make", "--old-file=setup", "image"],
-    ):
-        done = subprocess.run(
-            argv, cwd=root, env={**os.environ, **author, "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"},
-            stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False, timeout=LIMIT_S,
-        )  # fmt: skip
-        assert done.returncode == 0, f"{argv} ended with {done.returncode}\n{done.stdout[-4000:]}"
+    for words in (["init", "--quiet"], ["add", "--all"], ["commit", "--quiet", "--message=image"]):
+        _run(["git", *words], root, author)
+    shutil.copy(base, root / "containers/debian-12.sif")
+    _run(["make", "--old-file=setup", "image"], root)
     (root / "containers/debian-12.sif").unlink()
+
+
+def _run(argv: list[str], folder: Path, variables: dict[str, str] | None = None) -> None:
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    done = subprocess.run(
+        argv, cwd=folder, env={**os.environ, **(variables or {}), "PATH": path}, stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT, text=True, check=False, timeout=LIMIT_S,
+    )  # fmt: skip
+    assert done.returncode == 0, f"{argv} ended with {done.returncode}\n{done.stdout[-4000:]}"

@@ -69,6 +69,14 @@ stages:
     deps: [pipelines/tiny/step.sh]
     outs:
       - artifacts/tiny/cell-${item.cell}
+  divided:
+    meta: {needs: cpu, divided: true}
+    wdir: ../..
+    cmd: bash pipelines/tiny/step.sh divided
+    deps: [pipelines/tiny/step.sh]
+    outs:
+      - artifacts/tiny/divided:
+          persist: true
   table:
     meta: {needs: cpu}
     wdir: ../..
@@ -82,9 +90,16 @@ stages:
 """
 
 _STEP = """\
-# While asks/NAME.wait is there, the stage NAME waits; with asks/NAME.fail it fails.
+# While asks/NAME.wait is there, the stage NAME waits; with asks/NAME.fail it fails. A part writes a file.
 set -eu
 mkdir -p artifacts/tiny asks
+if [ "$1" = divided ]; then
+  mkdir -p artifacts/tiny/divided
+  if [ $# = 3 ]; then echo "$2 $3" >"artifacts/tiny/divided/part-${3%/*}"; exit 0; fi
+  [ "$(cat artifacts/tiny/divided/part-* | wc -l)" = 3 ] || { echo 'parts are lacking'; exit 1; }
+  echo joined >artifacts/tiny/divided/whole
+  exit 0
+fi
 echo $$ >"asks/$1.pid"
 while [ -e "asks/$1.wait" ]; do sleep 0.2; done
 [ ! -e "asks/$1.fail" ] || { echo "$1 was asked to fail"; exit 3; }

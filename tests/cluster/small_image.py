@@ -1,13 +1,11 @@
 """A repository with a small image, built and locked once for a whole test run by `trackyard image build` itself.
 
-The image has a Debian with Python 3.11 and one package, `tiny`. TRACKYARD_TEST_BASE names the image file that it is
-made on (any with python3 and dpkg); where it is unset, containers/debian-base.sh makes one, which takes a minute.
+The image has a Debian with Python 3.11 and one package, `tiny`.
 """
 
 from __future__ import annotations
 
 import os
-import shutil
 import subprocess
 import sys
 import zipfile
@@ -17,12 +15,12 @@ from pathlib import Path
 import pytest
 from filelock import FileLock
 
+from tests.cluster import cpu_image
 from trackyard.launch.image.building import build
 from trackyard.launch.image.lock_file import Locked, locked_image
 from trackyard.runner import SystemRunner
 
 SOURCE = Path(__file__).resolve().parents[2]
-BASE_VARIABLE = "TRACKYARD_TEST_BASE"
 NAME = "small"
 DEFINITION = """\
 Bootstrap: localimage
@@ -78,13 +76,14 @@ class SmallImage:
 @pytest.fixture(scope="session")
 def small_image(tmp_path_factory: pytest.TempPathFactory) -> SmallImage:
     """Shared by all tests, which leave it as it is."""
-    if shutil.which("apptainer") is None:
-        pytest.skip("apptainer is not installed")
+    missing = cpu_image.lacking()
+    if missing:
+        pytest.skip(missing)
     shared = tmp_path_factory.getbasetemp()
     shared = shared.parent if "PYTEST_XDIST_WORKER" in os.environ else shared
     root = shared / "small-image"
     with FileLock(shared / "small-image.lock"):
-        base = _base(shared)
+        base = cpu_image.debian_base()
         if not (root / "containers" / f"{NAME}.sif").is_file():
             _built(root, base)
     path = root / "containers" / f"{NAME}.sif"
@@ -138,19 +137,3 @@ def _built(root: Path, base: Path) -> None:
 
 def _say(line: str) -> None:
     sys.stderr.write(f"{line}\n")
-
-
-def _base(shared: Path) -> Path:
-    named = os.environ.get(BASE_VARIABLE)
-    if named:
-        return Path(named).resolve()
-    base = shared / "debian-base.sif"
-    if base.is_file():
-        return base
-    for needed in ("debootstrap", "apt-get"):
-        if shutil.which(needed) is None:
-            pytest.skip(f"{needed} is not installed, and {BASE_VARIABLE} names no image to build on")
-    if os.geteuid() != 0:
-        pytest.skip(f"containers/debian-base.sh needs root, and {BASE_VARIABLE} names no image to build on")
-    subprocess.run([str(SOURCE / "containers" / "debian-base.sh"), str(base)], check=True)
-    return base

@@ -127,6 +127,17 @@ def test_two_graphs_run_at_once_outlive_the_controller_and_end_apart(project: Pr
     _up_to_date(project, "late")
 
 
+def test_a_divided_stage_is_an_array_of_parts_and_a_job_that_joins_them(project: Project) -> None:
+    graph = project.submit(f"{TINY}:divided", "--shards", "divided=3")
+    jobs = project.status(graph, wait=True)
+    assert [job["state"] for job in jobs.values()] == ["done"] * 4, project.logs()
+    assert len({job["slurm_id"].split("_")[0] for job in jobs.values()}) == 2, "an array, and a job"
+    made = {path.name: path.read_text() for path in (project.path / "artifacts/tiny/divided").iterdir()}
+    assert made == {f"part-{k}": f"--shard {k}/3\n" for k in range(3)} | {"whole": "joined\n"}
+    _up_to_date(project, "divided")
+    assert "nothing to do" in project.done("submit", f"{TINY}:divided", "--shards", "divided=3")
+
+
 def _batch_process(graph: str, index: str) -> int:
     """Of the process that lives a task of an array."""
     found = []

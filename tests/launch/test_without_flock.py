@@ -17,7 +17,14 @@ import pytest
 ROOT = Path(__file__).resolve().parents[2]
 BIN = Path(sys.executable).parent
 LIBRARY = "#include <errno.h>\nint flock(int file, int operation) { errno = ENOLCK; return -1; }\n"
-STAGE = "stages:\n  made:\n    cmd: echo well > made.txt\n    deps: [given.txt]\n    outs: [made.txt]\n"
+STAGE = """\
+stages:
+  made:
+    meta: {needs: cpu}
+    cmd: echo well > made.txt
+    deps: [given.txt]
+    outs: [made.txt]
+"""
 LOCKS = """
 from pathlib import Path
 from trackyard.launch.lock import run_lock
@@ -69,12 +76,17 @@ def test_the_doctor_finds_it_and_its_fix_mends_it(repository: Path, library: Pat
         "HF_HUB_OFFLINE": "1",
         "LD_PRELOAD": str(library),
     }
+    environment["TRACKYARD_COMMIT"] = "0123456789abcdef" * 2 + "01234567"
     lock = f"{sys.executable} -c '{LOCKS}'"
+    submit = "trackyard submit made --dry-run --site anvil"
 
     # As it is found: nothing works, and what failed leaves a file behind.
     repro = shell("dvc repro made", repository, environment)
     assert (repro.returncode, "Unable to acquire lock" in repro.stderr) == (255, True)
     assert not (repository / "made.txt").exists()
+    submitted = shell(submit, repository, environment)
+    assert (submitted.returncode, "Unable to acquire lock" in submitted.stderr) == (1, True)
+    assert "`trackyard doctor`" in submitted.stderr
     ours = shell(lock, repository, environment)
     assert (ours.returncode, "EnvironmentLacking" in ours.stderr) == (1, True)
     assert "export TRACKYARD_LOCKS=link" in ours.stderr
@@ -97,6 +109,8 @@ def test_the_doctor_finds_it_and_its_fix_mends_it(repository: Path, library: Pat
     assert "removed .dvc/tmp/lock" in mended.stdout
     after = rows(repository, environment)
     assert {after[name]["state"] for name in ("locks of runs", "locks of DVC")} == {"passed"}
+    submitted = shell(submit, repository, environment)
+    assert (submitted.returncode, "never run" in submitted.stdout) == (0, True), submitted
     repro = shell("dvc repro made", repository, environment)
     assert repro.returncode == 0, repro.stderr
     assert (repository / "made.txt").read_text() == "well\n"

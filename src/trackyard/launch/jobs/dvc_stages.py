@@ -41,7 +41,8 @@ def opened(root: Path) -> Iterator[Repo]:
         raise TrackyardError(
             what=f"DVC is at work in {root}: {_one_line(error)}",
             why="what is stale changes while another command of DVC runs",
-            fix="wait until that command has ended; if there is none any more: `trackyard unlock`",
+            fix="wait until that command has ended; if there is none any more: `trackyard unlock`; where flock does "
+            "not work, `trackyard doctor` names the setting",
         ) from error
     except StageNotFound as error:
         raise ConfigError(

@@ -189,7 +189,7 @@ def _stage(at_work: _Work, stopped: StopFlag) -> int:
 
 def _commit(at_work: _Work, made_from: Mapping[str, str]) -> int:
     if not at_work.job.commits:
-        return at_work.end("done", 0, "nothing to commit: the job that joins the parts does")
+        return at_work.end("done", 0, "nothing to commit here")
     crash_point("before-the-commit")
     commit(at_work.root, at_work.job.stage, made_from, runner=at_work.runner)
     crash_point("after-the-commit")
