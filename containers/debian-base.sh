@@ -30,6 +30,8 @@ done
 # shellcheck disable=SC2016  # the $(...) are fields that apt-get expands
 sources=$(apt-get indextargets --format '$(ORIGIN) $(REPO_URI) $(RELEASE)' 'Created-By: Packages' |
   awk -v s="$SUITE" '$1 == "Debian" && ($3 == s || $3 == s "-updates" || $3 == s "-security") {print $2, $3}' | sort -u)
+[[ ! $sources =~ ://[^/[:space:]]*@ ]] || stop 3 'an apt source holds a user and password' \
+  'it would be written into the image' 'move them to /etc/apt/auth.conf.d, then apt-get update'
 mirror=$(awk -v s="$SUITE" '$2 == s {print $1; exit}' <<<"$sources")
 [[ -n $mirror ]] || stop 3 "apt here has no package lists of Debian $SUITE" 'the mirror is read from them' \
   'apt-get update, on Debian 12'

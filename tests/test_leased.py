@@ -171,3 +171,16 @@ def test_a_door_that_stays_shut_is_told(tmp_path: Path, monkeypatch: pytest.Monk
     os.utime(door, (0, time.time() + 600))
     with pytest.raises(Held, match=r"keeps \.lock\.door in "), leased(tmp_path / ".lock"):
         pytest.fail("let in")
+
+
+def test_whoever_stood_still_inside_the_door_does_not_get_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    renew = module._renew
+
+    def slow(lock: flufl.lock.Lock) -> None:
+        renew(lock)
+        (tmp_path / ".lock.door").unlink()
+
+    monkeypatch.setattr(module, "_renew", slow)
+    with pytest.raises(Held, match="faster through the door"), leased(tmp_path / ".lock"):
+        pytest.fail("let in")
+    assert not link_of(tmp_path / ".lock").exists()

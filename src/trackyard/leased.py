@@ -66,6 +66,10 @@ def leased(path: Path) -> Iterator[None]:
             _renew(lock)
     except flufl.lock.TimeOutError as error:
         raise Held(f"a process that keeps {path.name}.door in {path.parent}") from error
+    except flufl.lock.NotLockedError as error:
+        # The file system stood still for longer than the door's lease, and another process went through.
+        lock.unlock(unconditionally=True)
+        raise Held("a process that was faster through the door") from error
     ended = threading.Event()
     keeper = threading.Thread(target=_keep, args=(lock, ended), name=f"lease of {path.name}", daemon=True)
     keeper.start()

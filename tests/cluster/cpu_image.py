@@ -20,6 +20,9 @@ from tests.system.repository import SOURCE
 
 BASE = "containers/debian-base.sh"
 INPUTS = ("containers/cpu.def", BASE, "containers/prove.py", "requirements.lock")
+BUILDERS = ("Makefile", *(f"src/trackyard/launch/image/{name}.py" for name in
+                          ("building", "arguments", "wheels", "describing")))  # fmt: skip
+"""What builds it: an image of an earlier builder proves nothing of this one."""
 PROGRAMS = {
     "apptainer": "install Apptainer 1.4 or newer",
     "debootstrap": "apt-get install debootstrap",
@@ -70,7 +73,7 @@ def debian_base() -> Path:
 
 def cpu_image() -> CpuImage:
     """The image, from the cache or built, likewise."""
-    place, base = _place("cpu", *INPUTS), debian_base()
+    place, base = _place("cpu", *INPUTS, *BUILDERS), debian_base()
     with FileLock(f"{place}.lock"):
         if not place.is_dir():
             partial = place.with_name(f"{place.name}.part")

@@ -70,6 +70,16 @@ def test_checks_run_side_by_side_where_that_is_asked() -> None:
     assert run_checks([Check(name=str(number), run=meets) for number in range(3)], at_once=3).ok
 
 
+def test_what_may_not_be_looked_at_hides_no_other_row() -> None:
+    def forbidden() -> Seen:
+        raise PermissionError(13, "Permission denied", "scratch")
+
+    first, second = run_checks([Check(name="scratch", run=forbidden), Check(name="next", run=passes)]).rows
+    assert (first.state, first.exit_code) == ("failed", 3)
+    assert "Permission denied: 'scratch'" in first.detail
+    assert second.state == "passed"
+
+
 def test_a_defect_is_not_a_row() -> None:
     def defect() -> Seen:
         raise KeyError("x")

@@ -225,7 +225,7 @@ def test_shipped_shapes_are_granted(name: str) -> None:
 
 
 def units(site: Site, **shape: Any) -> float | None:
-    request = settle(site, "cpu", asked(**shape), environment=PAID)
+    request = settle(site, "train", asked(**shape), environment=PAID)
     return service_units_per_hour(site.partitions[request.partition], request)
 
 
@@ -242,3 +242,14 @@ def test_prices_of_anvil(anvil: Site) -> None:
     for needs, limit in (("train", 4), ("gpu", 1), ("cpu", 32)):
         request = request_for(anvil, needs, environment=PAID)  # type: ignore[arg-type]
         assert service_units_per_hour(anvil.partitions[request.partition], request) == limit, "pays for memory too"
+
+
+@pytest.mark.parametrize("needs", ["cpu", "gpu", "network"])
+def test_only_trainings_have_ranks(anvil: Site, needs: Need) -> None:
+    """Sixteen tasks of another stage would each do all of it, over each other."""
+    shape = asked(partition="shared", tasks_per_node=16, cores_per_task=2)
+    with pytest.raises(ConfigError, match="16 tasks, each of which would do the whole stage") as refused:
+        settle(anvil, needs, shape, environment=PAID)
+    assert "--tasks-per-node 1" in refused.value.fix
+    assert "--cores-per-task 32" in refused.value.fix
+    assert settle(anvil, "train", shape, environment=PAID).tasks_per_node == 16

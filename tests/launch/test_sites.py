@@ -139,3 +139,15 @@ def test_the_template_shows_every_setting() -> None:
     groups = (Site, Partition, Shape, Jobs, Network, Storage, ObjectStore)
     silent = {name for group in groups for name in group.model_fields if f"{name}:" not in told}
     assert silent == set()
+
+
+def test_a_copy_that_keeps_another_name_is_refused(tmp_path: Path) -> None:
+    """Jobs find their site by its name."""
+    (tmp_path / "sites").mkdir()
+    text = (ROOT / "sites" / "slurm-template.yaml").read_text()
+    (tmp_path / "sites" / "mine.yaml").write_text(text)
+    with pytest.raises(ConfigError, match=r"sites/mine.yaml says name: slurm-template") as refused:
+        load_site("mine", tmp_path)
+    assert refused.value.fix == "write `name: mine` in sites/mine.yaml"
+    (tmp_path / "sites" / "mine.yaml").write_text(text.replace("name: slurm-template", "name: mine"))
+    assert load_site("mine", tmp_path).name == "mine"

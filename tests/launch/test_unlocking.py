@@ -125,3 +125,30 @@ def test_a_link_of_another_user_is_theirs(root: Path, monkeypatch: pytest.Monkey
     with pytest.raises(TrackyardError, match="whose processes only that user sees"):
         remove_all(root)
     assert path.exists()
+
+
+def test_a_link_of_a_host_that_mounts_the_project_elsewhere_is_not_robbed(root: Path) -> None:
+    folder = root / ".dvc" / "tmp"
+    claim, path = folder / "abc.lock", folder / "lock"
+    claim.write_text("/elsewhere/.dvc/tmp/abc.lock")
+    path.hardlink_to(claim)
+    with a_command(root) as pid, pytest.raises(TrackyardError, match=f"in use by process {pid}"):
+        remove_all(root)
+    assert path.exists()
+    assert remove_all(root) == [path]
+    assert list(folder.iterdir()) == []
+
+
+def test_a_lock_that_is_released_meanwhile_is_not_left_over(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = root / ".dvc" / "tmp" / "lock"
+    path.write_text("1")
+    read = Path.read_text
+
+    def released(self: Path, encoding: str | None = None, errors: str | None = None) -> str:
+        if self == path:
+            self.unlink()
+        return read(self, encoding, errors)
+
+    monkeypatch.setattr(Path, "read_text", released)
+    assert leftovers(root) == ()
+    assert not path.exists()

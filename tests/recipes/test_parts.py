@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager
+from pathlib import Path
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from trackyard.errors import ConfigError
-from trackyard.recipes.parts import WHOLE, Part, part_named
+from trackyard.errors import ConfigError, TrackyardError
+from trackyard.recipes import parts
+from trackyard.recipes.parts import WHOLE, Part, alone, part_named
 
 AGAIN = "trackyard run nine accuracy"
 
@@ -31,6 +35,23 @@ def test_names_of_parts_that_are_done_at_once_differ(machines: int, cores: int, 
     names = [each.name for number in range(machines) for each in Part(number, machines).divided(cores)]
     assert len(set(names)) == len(names)
     assert all(set(name) <= set("0123456789-of") for name in names), other
+
+
+def test_no_part_is_done_beside_the_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(parts, "LOOK_S", 0.0)
+
+    def work(part: Part) -> AbstractContextManager[None]:
+        return alone(tmp_path, "latents", part, what="the latents", why="a test")
+
+    with work(WHOLE), pytest.raises(TrackyardError, match=r"\(latents\) is in use"), work(Part(0, 2)):
+        pass
+    with work(Part(0, 2)), work(Part(1, 2)):
+        with pytest.raises(TrackyardError, match=r"\(latents-0-of-2\) is in use"), work(Part(0, 2)):
+            pass
+        with pytest.raises(TrackyardError, match=r"\(latents-0-of-2\) is in use"), work(WHOLE):
+            pass
+    with work(WHOLE):
+        pass
 
 
 def test_forms() -> None:

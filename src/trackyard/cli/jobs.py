@@ -52,9 +52,8 @@ def logs(
     follow: Annotated[bool, typer.Option("--follow", "-f", help="go on until the job has ended")] = False,
 ) -> None:
     """Print the output of a job, over all its lives."""
-    from trackyard.launch.jobs.following import OPEN
-    from trackyard.launch.jobs.following import status as status_of
     from trackyard.launch.jobs.logs import lines, newest, no_log
+    from trackyard.launch.jobs.logs import over as over_of
     from trackyard.launch.jobs.stopping import require_names
 
     kept, client, job = _of_job(graph, job)
@@ -64,10 +63,7 @@ def logs(
     if not follow and not path.is_file():
         raise no_log(kept, name)
 
-    def over() -> bool:
-        return not follow or next(one for one in status_of(kept, client) if one.name == name).state not in OPEN
-
-    for line in lines(path, over):
+    for line in lines(path, over_of(kept, client, name) if follow else lambda: True):
         sys.stdout.write(line)
         sys.stdout.flush()
 

@@ -94,7 +94,7 @@ def _part(track: str, stage: str, item: str | None, shard: str | None) -> str | 
             why="this stage is about no single cell or arm; a part of it is an option",
             fix=f"trackyard run {track} {stage} --shard 0/4, or without it for everything",
         )
-    return shard or item
+    return item if shard is None else shard
 
 
 def _run_molmo2(root: Path, stage: str, item: str | None, parameters: Path, processes: int | None) -> None:

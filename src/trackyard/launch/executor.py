@@ -52,14 +52,14 @@ def run_elsewhere(
 
         return run_as_job(root, site, found, command, environment=environment, runner=runner, say=say)
     if site.image is not None and found.needs in IN_IMAGE:
-        _enter(root, site, found.needs, command, environment, runner)
+        enter(root, site, found.needs, command, environment, runner)
     return None
 
 
-def _enter(
+def enter(
     root: Path, site: Site, needs: Need, command: Sequence[str], environment: Mapping[str, str], runner: Runner
 ) -> None:
-    """Become the same command inside the site's image."""
+    """Become `command` inside the site's image: this process goes on as the other one, and nothing returns."""
     from trackyard.launch.image.entering import entering_argv, entering_environment
     from trackyard.launch.image.finding import image_of
     from trackyard.launch.image.inside import entering_for

@@ -11,7 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Literal
 
-from trackyard.errors import EXIT_FAILED, TrackyardError
+from trackyard.errors import EXIT_ENVIRONMENT, EXIT_FAILED, TrackyardError
 
 SCHEMA = "trackyard-preflight/1"
 State = Literal["passed", "warned", "failed", "skipped"]
@@ -99,6 +99,16 @@ def _row(check: Check) -> Row:
         return _ended(check, "warned", warning.what, started, why=warning.why, fix=warning.fix)
     except TrackyardError as error:
         return _ended(check, "failed", error.what, started, why=error.why, fix=error.fix, exit_code=error.exit_code)
+    except OSError as error:
+        return _ended(
+            check,
+            "failed",
+            str(error),
+            started,
+            why="it could not be looked at",
+            fix="make it readable, then the same command",
+            exit_code=EXIT_ENVIRONMENT,
+        )
     if seen.examined == 0:
         return _ended(
             check,

@@ -55,6 +55,11 @@ def settle(site: Site, needs: Need, shape: Shape, *, environment: Mapping[str, s
     """`shape` as a request. ConfigError says all that is impossible about it, and the nearest that is possible."""
     name = site.partition_for(None, shape.partition)
     found = list(_problems(site, name, shape))
+    copies = shape.nodes * shape.tasks_per_node
+    if needs != "train" and copies > 1:
+        found.append(f"{copies} tasks, each of which would do the whole stage: ranks are of `train` alone")
+        cores = shape.tasks_per_node * shape.cores_per_task
+        shape = shape.model_copy(update={"nodes": 1, "tasks_per_node": 1, "cores_per_task": cores})
     if found:
         possible = nearest(site, shape)
         raise ConfigError(

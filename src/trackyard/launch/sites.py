@@ -109,7 +109,7 @@ class Jobs(Parameters):
 
     attempts: int = Field(default=20, ge=1)
     """Lives of one job, the first included, before it is given up."""
-    signal_lead_s: int = Field(default=300, ge=1)
+    signal_lead_s: int = Field(default=300, ge=1, le=65_535)
     """Time before the wall-clock limit at which a job is asked to save: a save, a step, and the minute by which Slurm
     is inexact."""
     array_at_once: int | None = Field(default=None, ge=1)
@@ -250,4 +250,11 @@ def load_site(name: str, root: Path) -> Site:
             why=f"{FOLDER}/ has {', '.join(there) or 'none'}",
             fix=f"name one of them, or describe yours: `cp {FOLDER}/slurm-template.yaml {FOLDER}/{name}.yaml`",
         )
-    return parse_parameters(Site, read_yaml(path), where=f"{FOLDER}/{path.name}")
+    site = parse_parameters(Site, read_yaml(path), where=f"{FOLDER}/{path.name}")
+    if site.name != name:
+        raise ConfigError(
+            what=f"{FOLDER}/{path.name} says name: {site.name}",
+            why="jobs find their site by its name, and would run as at another one",
+            fix=f"write `name: {name}` in {FOLDER}/{path.name}",
+        )
+    return site

@@ -9,6 +9,7 @@ from __future__ import annotations
 import fcntl
 import os
 import socket
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -40,7 +41,12 @@ class Leftover:
 def leftovers(root: Path) -> tuple[Leftover, ...]:
     """The lock files that stand in the way of DVC's hard links."""
     paths = [root / ".dvc" / "tmp" / name for name in NAMES]
-    return tuple(_leftover(root, path) for path in paths if path.exists())
+    found = []
+    for path in paths:
+        # Not there, or released while it was looked at.
+        with suppress(FileNotFoundError):
+            found.append(_leftover(root, path))
+    return tuple(found)
 
 
 def remove_all(root: Path) -> list[Path]:
@@ -63,8 +69,9 @@ def remove_all(root: Path) -> list[Path]:
 def _leftover(root: Path, path: Path) -> Leftover:
     text, found = path.read_text(errors="replace").strip(), path.stat()
     user, made = _user(found.st_uid), datetime.fromtimestamp(found.st_mtime, UTC)
-    if Path(text).parent == path.parent and text.endswith(".lock"):
-        living, claim = _commands(root, found.st_uid), Path(text)
+    if text.endswith(".lock"):
+        # DVC writes the path that its own host has; a file of flock holds a number, or nothing.
+        living, claim = _commands(root, found.st_uid), path.parent / Path(text).name
         owner = f"a hard link of {user} since {_shown(made - DVC_LEASE)}, on a host that DVC does not write down"
     else:
         pid = int(text) if text.isdigit() else None

@@ -5,17 +5,21 @@
 
 from __future__ import annotations
 
+import random
 import re
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
-from trackyard.errors import ConfigError
+from trackyard.errors import ConfigError, EnvironmentLacking, TrackyardError
 from trackyard.exclusive import exclusive
 
 T = TypeVar("T")
+LOOK_S = 30.0
+"""How long a part looks whether the whole is being done: parts that begin at once look one after the other."""
 _FORM = re.compile(r"(\d+)/(\d+)")
 
 
@@ -59,14 +63,32 @@ def part_named(text: str | None, *, again: str) -> Part:
 
 @contextmanager
 def alone(folder: Path, stage: str, part: Part, *, what: str, why: str) -> Iterator[None]:
-    """No other process does this part; and the whole is not begun while any part that has begun is still done.
+    """No other process does this part; and no part is done while the whole is.
 
-    folder: of the lock files. TrackyardError names who is at it. A part whose process died, here or elsewhere, is free.
+    folder: of the lock files. TrackyardError names who is at it. What a process held that died is free again.
     """
-    locks = [folder / (f"{stage}-{part.name}.lock" if part != WHOLE else f"{stage}.lock")]
-    if part == WHOLE:
-        locks += sorted(folder.glob(f"{stage}-*-of-*.lock"))
+    whole = folder / f"{stage}.lock"
+    own = whole if part == WHOLE else folder / f"{stage}-{part.name}.lock"
     with ExitStack() as held:
-        for lock in locks:
-            held.enter_context(exclusive(lock, what=f"{what} ({lock.stem})", why=why))
+        held.enter_context(exclusive(own, what=f"{what} ({own.stem})", why=why))
+        if part == WHOLE:
+            for lock in sorted(folder.glob(f"{stage}-*-of-*.lock")):
+                held.enter_context(exclusive(lock, what=f"{what} ({lock.stem})", why=why))
+        else:
+            _free(whole, what=f"{what} ({whole.stem})", why=why)
         yield
+
+
+def _free(lock: Path, *, what: str, why: str) -> None:
+    """Return once nobody holds `lock`: other parts do for a moment, as they look. TrackyardError names who keeps it."""
+    limit = time.monotonic() + LOOK_S
+    while True:
+        try:
+            with exclusive(lock, what=what, why=why):
+                return
+        except EnvironmentLacking:
+            raise
+        except TrackyardError:
+            if time.monotonic() > limit:
+                raise
+        time.sleep(random.uniform(0.0, 0.2))

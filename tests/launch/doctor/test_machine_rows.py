@@ -192,3 +192,16 @@ def test_the_image_of_a_site(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
 def test_an_image_that_nobody_has_locked_fails(tmp_path: Path) -> None:
     with pytest.raises(TrackyardError, match=r"image\.lock\.json does not exist"):
         apptainer.image(asking(tmp_path, site=IMAGED))
+
+
+def test_a_gpu_that_is_lost_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    import pynvml
+
+    def lost() -> int:
+        raise pynvml.NVMLError(pynvml.NVML_ERROR_GPU_IS_LOST)
+
+    monkeypatch.setattr(pynvml, "nvmlInit", lambda: None)
+    monkeypatch.setattr(pynvml, "nvmlShutdown", lambda: None)
+    monkeypatch.setattr(pynvml, "nvmlDeviceGetCount", lost)
+    with pytest.raises(EnvironmentLacking, match="the NVIDIA driver does not answer"):
+        accelerator.nvidia_driver()

@@ -117,11 +117,21 @@ def test_locks_of_dvc_at_a_site_that_locks_by_link(tmp_path: Path) -> None:
     assert locking.dvc_row(asked, giving(NO_FLOCK)).detail.endswith("DVC locks by hard link")
 
 
+def test_flock_of_dvc_that_ends_at_its_host_is_told_where_there_are_several(tmp_path: Path) -> None:
+    asked, table = asking(with_dvc(tmp_path), site=CLUSTER), mounted(tmp_path, "lustre", "rw,localflock")
+    with pytest.raises(EnvironmentLacking, match=r"flock on lustre .* excludes processes of one host only") as raised:
+        locking.dvc_row(asked, giving(ALL), table)
+    assert raised.value.fix == "dvc config --local core.hardlink_lock true"
+    assert locking.dvc_row(asked, giving(ALL), mounted(tmp_path, "lustre", "rw,flock")).examined == 3
+    (tmp_path / ".dvc" / "config.local").write_text(LINKED)
+    assert locking.dvc_row(asked, giving(ALL), mounted(tmp_path, "lustre", "rw,localflock")).examined == 3
+
+
 def test_locks_of_dvc_by_link(tmp_path: Path) -> None:
     asked = asking(with_dvc(tmp_path, LINKED))
     with pytest.raises(EnvironmentLacking) as raised:
         locking.dvc_row(asked, giving(NO_LINKS))
-    assert raised.value.fix == "dvc config --local --unset core.hardlink_lock"
+    assert raised.value.fix == "dvc config --local core.hardlink_lock false"
     (tmp_path / ".dvc" / "tmp" / "lock").write_text("7\n")
     with pytest.raises(EnvironmentLacking, match=r"\.dvc/tmp/lock is there: a file of flock"):
         locking.dvc_row(asked, giving(ALL))
@@ -239,3 +249,28 @@ def test_the_code(tmp_path: Path) -> None:
         code.code_row(asking(tmp_path, environment={**image, DIRTY_VARIABLE: "1"}))
     with pytest.raises(EnvironmentLacking, match="no git checkout"):
         code.code_row(asking(tmp_path))
+
+
+def test_a_scan_of_folders_alone_ends_too(tmp_path: Path) -> None:
+    (tmp_path / "empty").mkdir()
+    assert storing.scan(tmp_path).whole
+    assert not storing.scan(tmp_path, seconds=-1).whole
+
+
+def test_a_file_that_may_not_be_looked_at_is_left_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Forbidden:
+        def is_dir(self, *, follow_symlinks: bool) -> bool:
+            return False
+
+        def stat(self, *, follow_symlinks: bool) -> os.stat_result:
+            raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(storing, "_entries", lambda where: iter([Forbidden()]))
+    assert storing.scan(tmp_path).examined == 0
+
+
+def test_free_space_that_is_shared_is_not_called_the_users(tmp_path: Path) -> None:
+    asked = asking(tmp_path)
+    (tmp_path / "runs").mkdir()
+    assert "not of a quota" in storing.space_row(asked, mounted(tmp_path, "lustre")).detail
+    assert "not of a quota" not in storing.space_row(asked, mounted(tmp_path, "xfs")).detail

@@ -215,3 +215,41 @@ def test_a_bucket_needs_keys(tmp_path: Path) -> None:
     keys = "    access_key_id = a\n    secret_access_key = b\n"
     with_remote(tmp_path, "s3://bucket/x", keys)
     assert "in its configuration" in secrets.secrets_row(asking(tmp_path, environment={"HOME": "/"})).detail
+
+
+def test_an_address_that_is_mistyped_is_told() -> None:
+    with pytest.raises(EnvironmentLacking, match="nonnumeric port"):
+        network.ask("http://127.0.0.1:x")
+
+
+def test_a_dvc_remote_whose_port_is_no_number(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="its port is no number"):
+        remote.remote_row(asking(with_remote(tmp_path, "ssh://host:x/data")))
+
+
+def test_a_tracking_server_that_hangs_stops_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    hanging = threading.Event()
+    monkeypatch.setattr(tracking, "PROBE_S", 0.05)
+    monkeypatch.setattr(tracking, "require_reachable", lambda uri, timeout_s: hanging.wait(60))
+    try:
+        with pytest.raises(Warned, match="127"):
+            tracking.tracking_row(asking(tmp_path, environment={"MLFLOW_TRACKING_URI": "http://127.0.0.1:9"}))
+        (tmp_path / "mlflow.db").write_text("")
+        with pytest.raises(EnvironmentLacking):
+            tracking.tracking_row(
+                asking(tmp_path, environment={"MLFLOW_TRACKING_URI": f"sqlite:///{tmp_path / 'mlflow.db'}"})
+            )
+    finally:
+        hanging.set()
+
+
+def test_the_network_of_the_partition_of_a_job(tmp_path: Path, closed: str) -> None:
+    partitions = {"gpu": {"device": "h100", "gpus_per_node": 4, "cores_per_node": 96, "has_network": False}}
+    job = {"SLURM_JOB_ID": "7", "SLURM_JOB_PARTITION": "gpu", "HF_ENDPOINT": closed}
+    asked = asking(tmp_path, site=CLUSTER, environment=job, partitions=partitions, compute_has_network=True)
+    assert "no network in a job" in network.network_row(asked).detail
+    partitions["gpu"]["has_network"] = True
+    asked = asking(tmp_path, site=CLUSTER, environment=job, partitions=partitions, compute_has_network=False)
+    with pytest.raises(EnvironmentLacking) as raised:
+        network.network_row(asked)
+    assert raised.value.fix.startswith("write has_network: false (partition gpu) into ")

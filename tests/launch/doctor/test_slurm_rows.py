@@ -127,13 +127,14 @@ def test_limits_of_the_account(tmp_path: Path) -> None:
     def answers(most: int) -> dict[str, str | tuple[int, str]]:
         return {
             **ACCOUNTING,
-            "sacctmgr --noheader --parsable2 show assoc": "proj|||normal\n",
-            "sacctmgr --noheader --parsable2 show qos": f"normal|gres/gpu={most}|\nother|gres/gpu=1|\n",
+            "sacctmgr --noheader --parsable2 show assoc": "proj|||normal,debug\n",
+            "sacctmgr --noheader --parsable2 show qos": f"normal|gres/gpu={most}|\ndebug|gres/gpu=1|\n"
+            "other|gres/gpu=99|\n",
         }
 
     seen = scheduler.limits_row(asking(tmp_path, answers(8), site=CLUSTER))
-    assert seen.detail.startswith("at most 8 GPUs at once")
-    with pytest.raises(Warned, match=r"allows 4 GPUs at once, sites/far\.yaml says gpu 8"):
+    assert seen.detail.startswith("at most 8 GPUs at once in any QOS")
+    with pytest.raises(Warned, match=r"allows at most 4 GPUs at once in any QOS, sites/far\.yaml says gpu 8"):
         scheduler.limits_row(asking(tmp_path, answers(4), site=CLUSTER))
 
 

@@ -11,7 +11,7 @@ from typing import Any
 from trackyard.runner import Finished, SystemRunner
 
 LABELS = {
-    "org.opencontainers.image.title": "t",
+    "org.opencontainers.image.title": "trackyard-small",
     "org.opencontainers.image.version": "1",
     "org.opencontainers.image.revision": "REVISION",
     "org.opencontainers.image.source": "nowhere",

@@ -11,7 +11,7 @@ from tests.launch.image.fake_apptainer import FakeApptainer
 from trackyard.errors import ConfigError, DataError, TrackyardError
 from trackyard.launch.image.adopting import adopt
 from trackyard.launch.image.arguments import sha256_of
-from trackyard.launch.image.lock_file import Locked, read_lock
+from trackyard.launch.image.lock_file import Locked, locking, read_lock
 from trackyard.launch.image.verifying import checks
 from trackyard.launch.preflight import run_checks
 
@@ -45,7 +45,9 @@ def test_what_does_not_prove_itself_changes_nothing(
         ("org.opencontainers.image.revision", good["org.opencontainers.image.revision"] + "-dirty", DataError,
          "which this checkout does not have"),
         ("org.opencontainers.image.title", "", DataError, "lacks the labels"),
+        ("org.opencontainers.image.base.digest", "bookworm", DataError, "digest='bookworm'"),
     ]  # fmt: skip
+    written = [(root / path).read_bytes() for path in (locked.sbom, locked.packages)]
     for name, value, kind, what in cases:
         apptainer.labels = good | {name: value}
         with pytest.raises(kind, match=what):
@@ -57,3 +59,25 @@ def test_what_does_not_prove_itself_changes_nothing(
         adopt(root, "small", source.with_name("none.sif"), apptainer, site=None)
     assert read_lock(root).images == {"small": locked}
     assert (root / "containers" / "small.sif").read_bytes() == b"image"
+    assert [(root / path).read_bytes() for path in (locked.sbom, locked.packages)] == written
+    assert not list((root / "containers").glob(".partial-*"))
+
+
+def test_an_image_is_not_taken_over_under_another_name(
+    root: Path, source: Path, locked: Locked, apptainer: FakeApptainer
+) -> None:
+    (root / "containers" / "other.def").write_bytes((root / "containers" / "small.def").read_bytes())
+    git(root, "add", "-A")
+    git(root, "commit", "-qm", "a second definition")
+    apptainer.labels["org.opencontainers.image.revision"] = git(root, "rev-parse", "HEAD")
+    with pytest.raises(DataError, match="is titled 'trackyard-small', wanted 'trackyard-other'"):
+        adopt(root, "other", source, apptainer, site=None)
+    assert read_lock(root).images == {"small": locked}
+    assert not (root / "containers" / "other.sif").exists()
+    adopt(root, "small", source, apptainer, site=None)
+
+
+def test_one_process_at_a_time(root: Path, source: Path, apptainer: FakeApptainer) -> None:
+    with locking(root), pytest.raises(TrackyardError, match="is in use by"):
+        adopt(root, "small", source, apptainer, site=None)
+    assert read_lock(root).images == {}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import shutil
+import tempfile
 from pathlib import Path
 from typing import NamedTuple
 
@@ -14,7 +15,7 @@ from tests.cluster.small_image import NAME, git
 from tests.launch.image.fake_apptainer import FakeApptainer
 from trackyard.errors import ConfigError, DataError, EnvironmentLacking, TrackyardError
 from trackyard.launch.image.building import build, build_environment
-from trackyard.launch.image.lock_file import Locked, read_lock
+from trackyard.launch.image.lock_file import Locked, locking, read_lock
 from trackyard.launch.image.space import require_space
 from trackyard.launch.sites import Partition, Site, Storage
 
@@ -97,6 +98,7 @@ def test_a_base_without_a_digest_is_not_locked(root: Path, apptainer: FakeApptai
 def test_other_images_of_the_lock_stay(root: Path, apptainer: FakeApptainer) -> None:
     first = make(root, apptainer)
     shutil.copy(root / "containers" / "small.def", root / "containers" / "other.def")
+    apptainer.labels["org.opencontainers.image.title"] = "trackyard-other"
     make(root, apptainer, "other")
     assert read_lock(root).images[NAME] == first
     assert list(read_lock(root).images) == ["other", NAME]
@@ -111,8 +113,12 @@ def test_the_image_goes_to_the_store_of_the_site(
     with pytest.raises(EnvironmentLacking, match="IMAGES_HERE is not set"):
         make(root, apptainer, site=site)
     monkeypatch.setenv("IMAGES_HERE", str(tmp_path / "store"))
-    make(root, apptainer, site=site)
-    assert (tmp_path / "store" / "small.sif").is_file()
+    first = make(root, apptainer, site=site)
+    apptainer.content = b"of another checkout"
+    second = make(root, apptainer, site=site)
+    kept = {locked.file: sha((tmp_path / "store" / locked.file).read_bytes()) for locked in (first, second)}
+    assert kept == {f"small-{one.sif_sha256[:12]}.sif": one.sif_sha256 for one in (first, second)}, "none is replaced"
+    assert len(kept) == 2
     assert not list((root / "containers").glob("*.sif"))
 
 
@@ -129,6 +135,13 @@ def test_arguments_are_complete_and_used(root: Path, apptainer: FakeApptainer) -
     with pytest.raises(ConfigError, match="needs the build argument BASE\n") as raised:
         make(root, apptainer, BASE_NAME="b", BASE_DIGEST="sha256:1")
     assert raised.value.fix.startswith("trackyard image build small --build-arg BASE=...")
+    assert "BASE_DIGEST" not in raised.value.fix
+    with pytest.raises(ConfigError, match="needs the build argument BASE\n") as raised:
+        make(root, apptainer, SOURCE="x")
+    assert "--build-arg BASE=...   (" in raised.value.fix, "what is read from it is not typed by hand"
+    for name in ("BASE_NAME", "BASE_DIGEST"):
+        with pytest.raises(ConfigError, match=f"--build-arg {name} is given beside BASE"):
+            make(root, apptainer, BASE=str(root.parent / "base.sif"), **{name: "sha256:" + "d" * 64})
     with pytest.raises(ConfigError, match=r"FLAVOUR: containers/small\.def does not use it"):
         make(root, apptainer, FLAVOUR="x")
     with pytest.raises(ConfigError, match=r"BASE=gone\.sif: there is no such file"):
@@ -166,3 +179,29 @@ def test_room_is_looked_at_first(root: Path, apptainer: FakeApptainer, monkeypat
     with pytest.raises(EnvironmentLacking, match=r"no room to build small: the temp.*the image"):
         make(root, apptainer)
     assert not [argv for argv, _ in apptainer.calls if argv[0] == "sh"]
+
+
+def test_lock_and_file_agree_where_cleaning_up_fails(
+    root: Path, apptainer: FakeApptainer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fails(_: object) -> None:
+        raise OSError("a busy file")
+
+    monkeypatch.setattr(tempfile.TemporaryDirectory, "cleanup", fails)
+    with pytest.raises(OSError, match="a busy file"):
+        make(root, apptainer)
+    assert read_lock(root).images[NAME].sif_sha256 == sha((root / "containers" / "small.sif").read_bytes())
+
+
+def test_a_build_waits_for_nobody_and_writes_over_nobody(root: Path, apptainer: FakeApptainer) -> None:
+    with locking(root), pytest.raises(TrackyardError, match=r"image\.lock\.json of .* is in use by"):
+        make(root, apptainer)
+    assert read_lock(root).images == {}
+    make(root, apptainer)
+
+
+def test_an_image_that_another_definition_titles_is_not_locked(root: Path, apptainer: FakeApptainer) -> None:
+    apptainer.labels["org.opencontainers.image.title"] = "trackyard-train"
+    with pytest.raises(DataError, match="is titled 'trackyard-train', wanted 'trackyard-small'"):
+        make(root, apptainer)
+    assert read_lock(root).images == {}

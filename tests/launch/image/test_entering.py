@@ -131,3 +131,9 @@ def test_the_environment_of_this_process_is_left_alone(entering: Entering) -> No
     before = dict(os.environ)
     entering_environment(replace(entering, environment={"A": "$x"}), os.environ)
     assert dict(os.environ) == before
+
+
+def test_the_fix_for_a_file_of_a_store_names_the_image(entering: Entering, tmp_path: Path) -> None:
+    with pytest.raises(EnvironmentLacking) as raised:
+        entering_argv(replace(entering, image=tmp_path / "train-0123456789ab.sif"))
+    assert raised.value.fix == "trackyard image build train"

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.cluster.small_image import git
-from trackyard.errors import EnvironmentLacking
+from trackyard.errors import ConfigError, EnvironmentLacking
 from trackyard.launch.image.entering import Bind, Entering
 from trackyard.launch.image.inside import entering_for
 from trackyard.launch.sites import Network, Partition, Site
@@ -89,4 +89,44 @@ def test_caches_of_somebody_else_are_not_used(root: Path, monkeypatch: pytest.Mo
     monkeypatch.setattr(os, "getuid", lambda: 12345)
     (root.parent / "disk" / "trackyard-12345").mkdir()
     with pytest.raises(EnvironmentLacking, match="trackyard-12345 belongs to user "):
+        enter(root)
+
+
+def test_a_link_in_place_of_the_caches_is_refused(root: Path) -> None:
+    place = root.parent / "disk" / f"trackyard-{os.getuid()}"
+    place.parent.mkdir()
+    (root.parent / "mine").mkdir()
+    for target in (root.parent / "mine", root.parent / "gone"):
+        place.symlink_to(target)
+        with pytest.raises(EnvironmentLacking, match="and is no directory"):
+            enter(root)
+        place.unlink()
+    assert not list((root.parent / "mine").iterdir())
+
+
+def test_where_links_of_the_checkout_and_dvc_lead_is_seen(root: Path, tmp_path: Path) -> None:
+    far, cache, shared = tmp_path / "far", tmp_path / "cache-of-dvc", tmp_path / "shared"
+    for folder in (far, cache, shared / "deep", root / ".dvc", root / "artifacts"):
+        folder.mkdir(parents=True)
+    (root / "runs").symlink_to(far)
+    (tmp_path / "scratch").symlink_to(shared)
+    (root / "data").symlink_to("../scratch/deep")
+    (root / "raw").symlink_to("artifacts")
+    (root / ".dvc" / "config").write_text(
+        "[core]\n    remote = a\n['remote \"a\"']\n    url = /a%b\n[cache]\n    dir = gone\n"
+    )
+    (root / ".dvc" / "config.local").write_text("[cache]\n    type = symlink\n    dir = ../../cache-of-dvc\n")
+    found = enter(root).binds
+    expected = {
+        (far, far),
+        (cache, cache),
+        (shared / "deep", shared / "deep"),
+        (shared / "deep", tmp_path / "scratch/deep"),
+    }
+    assert {(bind.source, bind.target) for bind in found[:-1]} == expected
+    assert found[-1].target == root.parent / "disk"
+    at = site(binds=[f"{far}:{far}:ro"])
+    assert [bind.read_only for bind in enter(root, at).binds if bind.target == far] == [True], "the site's word counts"
+    (root / ".dvc" / "config.local").write_text("dir = x\n")
+    with pytest.raises(ConfigError, match=r"config\.local: File contains no section headers"):
         enter(root)

@@ -9,7 +9,9 @@ from pathlib import Path
 import pytest
 
 from tests.launch.image.fake_apptainer import LABELS, FakeApptainer
+from trackyard.acquire.files.stat_cache import StatCache, place_of, stamp
 from trackyard.errors import EnvironmentLacking
+from trackyard.launch.image.finding import named_image
 from trackyard.launch.image.lock_file import Locked
 from trackyard.launch.image.verifying import checks
 from trackyard.launch.preflight import Report, run_checks
@@ -74,6 +76,9 @@ WRONG: dict[str, tuple[Callable[[World], None], str, str]] = {
     "label base": (label(f"{OCI}base.digest", "sha256:" + "c" * 64), "labels", "base.digest"),
     "label base name": (label(f"{OCI}base.name", "ubuntu"), "labels", "base.name"),
     "label created": (label(f"{OCI}created", "yesterday"), "labels", "'yesterday'"),
+    "label title": (label(f"{OCI}title", "trackyard-cpu"), "labels", "is titled 'trackyard-cpu'"),
+    "label cuda": (label("org.trackyard.cuda", "12.8"), "labels", "org.trackyard.cuda"),
+    "label driver": (label("org.trackyard.driver", "none"), "labels", "has '580'"),
     "label revision": (label(f"{OCI}revision", "f" * 40), "labels", "which this checkout does not have"),
     **{f"no {name}": (label(name, ""), "labels", f"lacks the labels {name}") for name in LABELS if "cuda" not in name
        and "driver" not in name},
@@ -115,3 +120,21 @@ def test_a_package_that_the_list_has_and_the_sbom_has_not(world: World) -> None:
 def test_an_image_that_is_not_locked(root: Path, apptainer: FakeApptainer) -> None:
     with pytest.raises(EnvironmentLacking, match="has no image 'small'"):
         checks(root, "small", apptainer, site=None)
+
+
+def test_the_bytes_are_read_whatever_is_remembered_of_the_file(world: World) -> None:
+    root, _, locked = world
+    path = root / "containers" / "small.sif"
+    path.write_bytes(b"imagf")
+    place = place_of(path)
+    known = f"{stamp(path.stat())} {locked.sif_sha256}"
+    StatCache.read(place).remember(place, path, {path.name: known}, next_turn=False)
+    assert named_image(root, "small", None) == (path, locked.digest), "the control: what is remembered is believed"
+    assert [row.name for row in report(world).rows if row.state == "failed"] == ["file"]
+
+
+def test_the_fix_of_a_lost_list_keeps_the_lock(world: World) -> None:
+    no_sbom(world)
+    (failed,) = [row for row in report(world).rows if row.state == "failed"]
+    assert failed.fix.startswith("trackyard image lock small --from ")
+    assert "git" not in failed.fix

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,7 @@ import pytest
 
 from tests.cluster.small_image import tiny_wheel
 from tests.launch.image.fake_apptainer import FakeApptainer, finished
-from trackyard.errors import TrackyardError
+from trackyard.errors import EnvironmentLacking, TrackyardError
 from trackyard.launch.image.wheels import collect_wheels
 from trackyard.runner import SystemRunner
 
@@ -71,3 +72,12 @@ def test_what_an_image_compiles_is_brought_as_source_with_what_torch_brings(tmp_
         "a-1.tar.gz",
         "b-1-py3-none-any.whl",
     ]
+
+
+def test_wheels_of_another_python_are_not_collected(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "version_info", (3, 12, 1, "final", 0))
+    asked = FakeApptainer()
+    with pytest.raises(EnvironmentLacking, match=r"this is Python 3\.12; the images have 3\.11") as raised:
+        collect_wheels(tmp_path, tmp_path, asked)
+    assert "make setup PYTHON=python3.11" in raised.value.fix
+    assert asked.calls == []

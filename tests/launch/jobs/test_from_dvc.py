@@ -142,6 +142,14 @@ def test_digests_are_of_the_content_as_it_is_now(done: Path) -> None:
     assert dependency_digests(done, "items@b").keys() == {"second.txt"}
 
 
+def test_data_that_lie_in_no_tracked_folder_are_an_obstacle(fresh: Path) -> None:
+    """Missing then is missing now: the job would train, and find at its commit that there is nothing to record."""
+    text = (fresh / "dvc.yaml").read_text()
+    (fresh / "dvc.yaml").write_text(text.replace("deps: [in]", "deps: [in/absent]"))
+    found = looked_at(fresh, "first")
+    assert [one.what for one in found.obstacles] == ["stage first depends on in/absent, which is not there"]
+
+
 def test_data_that_are_not_there_are_pulled_first(fresh: Path) -> None:
     shutil.rmtree(fresh / "in")
     with pytest.raises(TrackyardError) as refused:

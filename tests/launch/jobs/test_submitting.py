@@ -233,3 +233,32 @@ def test_a_refusal_names_the_graph_that_is_left(fresh: Path, client: SlurmClient
     assert f"`trackyard retry {left.graph.id}`" in refused.value.fix
     slurm.refusal = ""
     assert send(left, client) == {"first": "1", "second": "2"}
+
+
+def test_a_submission_that_was_not_noted_keeps_other_graphs_away(
+    tmp_path: Path, slurm: FakeSlurm, client: SlurmClient, cut: Callable[..., None]
+) -> None:
+    first = kept(tmp_path, job("one"))
+    cut("between-submission-and-note")
+    with pytest.raises(Cut):
+        send(first, client)
+    cut("nowhere")
+    second = kept(tmp_path, job("one"), id="toy-2")
+    with pytest.raises(TrackyardError, match="nobody has noted whether one of graph toy-1 was submitted") as refused:
+        send(second, client)
+    assert "trackyard retry toy-1" in refused.value.fix
+    assert sorted(slurm.jobs) == ["1"]
+    assert send(first, client) == {"one": "1"}
+    assert sorted(slurm.jobs) == ["1"]
+
+
+def test_a_submission_that_was_refused_is_in_no_doubt(
+    tmp_path: Path, slurm: FakeSlurm, client: SlurmClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    accepted = slurm._sbatch
+    monkeypatch.setattr(slurm, "_sbatch", lambda arguments: (1, "", "sbatch: error: Invalid account\n"))
+    first = kept(tmp_path, job("one"))
+    with pytest.raises(ConfigError, match="Invalid account"):
+        send(first, client)
+    monkeypatch.setattr(slurm, "_sbatch", accepted)
+    assert send(kept(tmp_path, job("one"), id="toy-2"), client) == {"one": "1"}

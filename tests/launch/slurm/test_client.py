@@ -432,3 +432,29 @@ def test_waits_grow_to_a_minute_and_differ() -> None:
     assert longest == [2, 4, 8, 16, 32, 60, 60, 60]
     assert list(itertools.islice(waits(uniform=lambda: 1.0), 8)) == [0.8 * wait for wait in longest]
     assert list(itertools.islice(waits(), 3)) != list(itertools.islice(waits(), 3))
+
+
+def test_one_that_has_ended_hides_no_other_that_was_not_reached(
+    slurm: FakeSlurm, client: SlurmClient, job: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    reached = slurm._scancel
+    said = [(1, "", "scancel: error: Kill job error on job id 7: Invalid job id specified\n"
+             "scancel: error: Kill job error on job id 8: Socket timed out on send/recv operation\n")]  # fmt: skip
+    monkeypatch.setattr(slurm, "_scancel", lambda arguments: said.pop() if said else reached(arguments))
+    client.cancel(["7", job])
+    assert slurm.count("scancel") == 2
+    assert client.seen([job])[job].state == "cancelled"
+
+
+def test_a_banner_with_a_number_is_no_job(
+    slurm: FakeSlurm, client: SlurmClient, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looked = slurm._squeue
+
+    def squeue(arguments: list[str]) -> tuple[int, str, str]:
+        code, out, err = looked(arguments)
+        return code, f"2026-11-22 maintenance\n{out}", err
+
+    monkeypatch.setattr(slurm, "_squeue", squeue)
+    assert _submitted(client, tmp_path) == "1"
+    assert slurm.count("sbatch") == 1

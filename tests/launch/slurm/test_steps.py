@@ -86,3 +86,11 @@ def test_jobs_that_need_the_network_are_not(site: Site) -> None:
     found = dict(job_exports(site, "network", environment={"https_proxy": "http://proxy:1"}))
     assert "HF_HUB_OFFLINE" not in found
     assert found["https_proxy"] == "http://proxy:1"
+
+
+def test_what_the_site_binds_by_a_variable_goes_along(site: Site) -> None:
+    bound = site.model_copy(update={"binds": ("$DATASETS:/data:ro", "${MORE}/x:/x", "$SLURM_TMPDIR:/tmp")})
+    environment = {"DATASETS": "/big", "MORE": "/more", "SLURM_TMPDIR": "/here", "OTHER": "1"}
+    found = dict(job_exports(bound, "train", environment=environment))
+    assert (found["DATASETS"], found["MORE"]) == ("/big", "/more")
+    assert {"SLURM_TMPDIR", "OTHER"} & set(found) == set()

@@ -116,6 +116,8 @@ def test_an_image_is_found_by_the_lock_and_no_image_is_read_for_it(
     absent = image_link(image_named(b"c" * 9), images, before="").absent
     assert absent is not None, "a file that happens to lie there is nothing that the lock speaks of"
     assert IMAGE_FILE_VARIABLE in absent
+    assert "containers/ under its name in containers/image.lock.json" in absent
+    assert "into containers/ under the name in containers/image.lock.json" in link.fix
     assert "is no sha256" in str(image_link("md5:1", images, before="").absent)
     # Not a byte is read to find it: that is the proof's work.
     (images / "containers" / "b.sif").write_bytes(b"x" * 9)

@@ -51,11 +51,7 @@ def nvidia_driver() -> Driver | None:
     except (pynvml.NVMLError_LibraryNotFound, pynvml.NVMLError_DriverNotLoaded):
         return None
     except pynvml.NVMLError as error:
-        raise EnvironmentLacking(
-            what=f"the NVIDIA driver does not answer: {error}",
-            why="a job would be given GPUs that it cannot use",
-            fix="nvidia-smi shows the driver's own words; leave the node and tell its operator",
-        ) from error
+        raise _silent(error) from error
     try:
         handles = [pynvml.nvmlDeviceGetHandleByIndex(number) for number in range(pynvml.nvmlDeviceGetCount())]
         cuda = pynvml.nvmlSystemGetCudaDriverVersion_v2()
@@ -64,8 +60,18 @@ def nvidia_driver() -> Driver | None:
             cuda=(cuda // 1000, cuda % 1000 // 10),
             gpus=tuple(pynvml.nvmlDeviceGetName(handle) for handle in handles),
         )
+    except pynvml.NVMLError as error:
+        raise _silent(error) from error
     finally:
         pynvml.nvmlShutdown()
+
+
+def _silent(error: Exception) -> EnvironmentLacking:
+    return EnvironmentLacking(
+        what=f"the NVIDIA driver does not answer: {error}",
+        why="a job would be given GPUs that it cannot use",
+        fix="nvidia-smi shows the driver's own words; leave the node and tell its operator",
+    )
 
 
 def torch_row(build: Build) -> Seen:

@@ -52,7 +52,7 @@ def version(asked: Asked, where: str | None) -> Seen:
         raise Warned(
             what=f"Apptainer {found[0]} at {where}",
             why="what this project knows was measured with 1.4; older ones may mount and pass on signals otherwise",
-            fix="ask the operator for Apptainer 1.4 or newer, or prove a run: `trackyard image verify`",
+            fix="ask the operator for Apptainer 1.4 or newer, or prove a run: `trackyard image verify NAME`",
         )
     return Seen(detail=f"Apptainer {found[0]} at {where}", examined=1)
 

@@ -139,7 +139,7 @@ def runs_row(asked: Asked, probe: Callable[[Path], Works] = locks_work, table: P
     return Seen(detail=f"runs/: {works.named}", examined=3)
 
 
-def dvc_row(asked: Asked, probe: Callable[[Path], Works] = locks_work) -> Seen:
+def dvc_row(asked: Asked, probe: Callable[[Path], Works] = locks_work, table: Path = MOUNTS) -> Seen:
     """The locks that DVC takes, in the way that its settings say."""
     folder = asked.root / ".dvc"
     if not folder.is_dir():
@@ -160,6 +160,12 @@ def dvc_row(asked: Asked, probe: Callable[[Path], Works] = locks_work) -> Seen:
         raise EnvironmentLacking(
             what=f"{asked.site_file} says locks: link, and DVC locks by flock",
             why="the site's flock is not to be relied on, and two nodes could write DVC's files at once",
+            fix=_switch(asked.root, works, linked=False),
+        )
+    if not linked and asked.site.scheduler != "none" and of_one_host(mount := mount_of(folder, table)):
+        raise EnvironmentLacking(
+            what=f".dvc: flock on {mount.kind} ({', '.join(mount.options)}) excludes processes of one host only",
+            why="two nodes could write DVC's files at once",
             fix=_switch(asked.root, works, linked=False),
         )
     if works.fcntl:
@@ -193,7 +199,7 @@ def _require_nothing_left(root: Path) -> None:
 def _switch(root: Path, works: Works, *, linked: bool) -> str:
     """To the other way of locking. What the one leaves behind the other takes for a lock."""
     if linked and not works.flock:
-        return "dvc config --local --unset core.hardlink_lock"
+        return "dvc config --local core.hardlink_lock false"
     if not linked and not works.link:
         left = " && trackyard unlock --remove" if leftovers(root) else ""
         return f"{DVC_SETTING}{left}"

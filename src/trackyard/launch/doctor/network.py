@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import http.client
 import ssl
 import urllib.error
 import urllib.request
@@ -26,7 +27,12 @@ def is_offline(environment: Mapping[str, str]) -> bool:
 def network_row(asked: Asked) -> Seen:
     """Asks the hub's address, which the user may have set; inside a job the site says what is expected."""
     address = asked.environment.get("HF_ENDPOINT") or HUB
-    expected = asked.site.compute_has_network if asked.in_job else True
+    partition = asked.environment.get("SLURM_JOB_PARTITION", "")
+    stated = partition in asked.site.partitions
+    in_jobs = asked.site.reaches_network(partition) if stated else asked.site.compute_has_network
+    expected = in_jobs if asked.in_job else True
+    # Of its partition, where the site's file knows that one.
+    key, of = ("has_network", f" (partition {partition})") if stated else ("compute_has_network", "")
     if is_offline(asked.environment):
         raise Skipped("HF_HUB_OFFLINE is set: nothing is asked")
     try:
@@ -37,8 +43,8 @@ def network_row(asked: Asked) -> Seen:
         if asked.in_job:
             raise EnvironmentLacking(
                 what=error.what,
-                why=f"{asked.site_file} says compute_has_network: true, and jobs rely on it",
-                fix=f"write compute_has_network: false into {asked.site_file}; fetch on a login node",
+                why=f"{asked.site_file} says {key}: true{of}, and jobs rely on it",
+                fix=f"write {key}: false{of} into {asked.site_file}; fetch on a login node",
             ) from error
         raise Warned(
             what=error.what,
@@ -49,7 +55,7 @@ def network_row(asked: Asked) -> Seen:
         raise Warned(
             what=f"{detail} from inside a job, and {asked.site_file} says that jobs have no network",
             why="runs stay offline all the same, and fetching takes the slower way round",
-            fix=f"write compute_has_network: true into {asked.site_file}",
+            fix=f"write {key}: true{of} into {asked.site_file}",
         )
     return Seen(detail=detail, examined=1)
 
@@ -64,7 +70,7 @@ def ask(address: str) -> str:
         if error.code in (407, 502, 503, 504):
             raise _silent(host, f"HTTP {error.code} {error.reason}, as a proxy says it") from error
         return f"{host} answers"
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, http.client.HTTPException) as error:
         reason = error.reason if isinstance(error, urllib.error.URLError) else error
         if isinstance(reason, ssl.SSLCertVerificationError):
             raise _silent(host, f"its certificate is not trusted ({reason.verify_message}): SSL_CERT_FILE") from error

@@ -52,7 +52,10 @@ def remote_row(asked: Asked) -> Seen:
     if parts.scheme == "s3":
         call = lambda: _bucket(parts.netloc, settings, shown)  # noqa: E731
     elif parts.scheme in _PORTS:
-        port = int(settings.get("port") or parts.port or _PORTS[parts.scheme])
+        try:
+            port = int(settings.get("port") or parts.port or _PORTS[parts.scheme])
+        except ValueError as error:
+            raise ConfigError(what=f"{shown}: its port is no number", why=_WHY, fix=_FIX) from error
         call = lambda: _connects(parts.hostname or "", port, shown)  # noqa: E731
     else:
         raise Skipped(f"{shown}: nothing here asks {parts.scheme}; dvc status --cloud does")

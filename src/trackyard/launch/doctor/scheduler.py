@@ -173,15 +173,15 @@ def limits_row(asked: Asked) -> Seen:
                if line[0] in names]  # fmt: skip
     counts = [int(count) for text in limits for count in re.findall(r"gres/gpu=(\d+)", text)]
     stated = {name: one.max_gpus_per_user for name, one in asked.site.partitions.items() if one.max_gpus_per_user}
-    over = {name: most for name, most in stated.items() if counts and most > min(counts)}
+    over = {name: most for name, most in stated.items() if counts and most > max(counts)}
     if over:
         raise Warned(
-            what=f"accounting allows {min(counts)} GPUs at once, {asked.site_file} says "
+            what=f"accounting allows at most {max(counts)} GPUs at once in any QOS, {asked.site_file} says "
             f"{', '.join(f'{name} {most}' for name, most in over.items())}",
             why="what is beyond the limit waits in the queue without an end",
-            fix=f"write max_gpus_per_user: {min(counts)} into {asked.site_file}",
+            fix=f"write max_gpus_per_user: {max(counts)} into {asked.site_file}",
         )
-    said = f"at most {min(counts)} GPUs at once" if counts else "no limit of GPUs"
+    said = f"at most {max(counts)} GPUs at once in any QOS" if counts else "no limit of GPUs"
     return Seen(detail=f"{said} for {user} in {len(rows)} accounts", examined=max(len(rows), 1))
 
 

@@ -43,7 +43,9 @@ def _token(asked: Asked) -> str:
                 what=f"{said}, and {asked.wanted.name} needs {', '.join(asked.wanted.gated)}, which is gated",
                 why="its files are handed out to those who accepted its terms, and the job would stop without them",
                 fix=f"accept the terms on the page of each, then export {TOKEN} (from a prompt: read -rs {TOKEN}), and "
-                "trackyard data fetch" + (" on a machine with a network" if is_offline(environment) else ""),
+                "`trackyard data fetch NAME`"
+                + (" on a machine with a network" if is_offline(environment) else "")
+                + "; a model comes with the fetching stage of its track",
             )
     return said
 
@@ -63,7 +65,7 @@ def _keys(environment: Mapping[str, str], settings: Mapping[str, object]) -> lis
         raise EnvironmentLacking(
             what=f"{', '.join(_named(environment, name) for name in KEYS)}, and no file of keys is there",
             why="the DVC remote is an S3 store, which nobody reads without keys",
-            fix=f"export {' '.join(KEYS)} (from a prompt: read -rs {KEYS[1]}), or write them by "
-            "dvc remote modify --local NAME access_key_id …",
+            fix=f"export {' '.join(KEYS)} (from a prompt: read -rs {KEYS[1]}), or write both into "
+            ".dvc/config.local (access_key_id, secret_access_key)",
         )
     return [_named(environment, name) for name in KEYS]

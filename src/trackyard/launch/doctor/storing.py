@@ -58,12 +58,14 @@ def database_row(asked: Asked, table: Path = MOUNTS) -> Seen:
     return Seen(detail=f"{file} on {mount.kind}", examined=1)
 
 
-def space_row(asked: Asked) -> Seen:
+def space_row(asked: Asked, table: Path = MOUNTS) -> Seen:
     """Free bytes and inodes of runs/, against what the stage writes there."""
     where = asked.root / "runs"
     found = room(where)
     inodes = "inodes are not counted" if found.free_inodes is None else f"{found.free_inodes:,} inodes"
     free = f"{_size(found.free_bytes)} and {inodes} free"
+    if mount_of(where, table).shared:
+        free += " of the whole file system, not of a quota"
     wanted = asked.wanted
     if wanted is None:
         return Seen(detail=f"{free}; not compared: no stage was named (--for TRACK/STAGE)", examined=1)
@@ -94,7 +96,9 @@ def scratch_row(asked: Asked, *, now: float | None = None) -> Seen:
     where, days = _place(asked, storage), storage.purged_after_days
     found = scan(where)
     if found.examined == 0:
-        raise Skipped(f"{where} holds no file")
+        raise Skipped(
+            f"{where} holds no file" + ("" if found.whole else f" among what {SCAN_S:g} s of looking reached")
+        )
     age = ((time.time() if now is None else now) - found.oldest) / DAY_S
     how_many = f"{found.examined:,} files examined{'' if found.whole else ', there are more'}"
     if "noatime" in mount_of(where).options:
@@ -142,12 +146,15 @@ class Scanned:
 def scan(where: Path, *, files: int = SCAN_FILES, seconds: float = SCAN_S) -> Scanned:
     """Access times of regular files below `where`; ends after so many files or seconds. Links are not followed."""
     until, count, oldest, path = time.monotonic() + seconds, 0, float("inf"), where
-    for entry in _files(where):
-        if count == files or time.monotonic() > until:
+    for entry in _entries(where):
+        folder = entry.is_dir(follow_symlinks=False)
+        if time.monotonic() > until or (count == files and not folder):
             return Scanned(examined=count, oldest=oldest, path=path, whole=False)
+        if folder:
+            continue
         try:
             accessed = entry.stat(follow_symlinks=False).st_atime
-        except FileNotFoundError:
+        except (FileNotFoundError, PermissionError):
             continue
         count += 1
         if accessed < oldest:
@@ -155,7 +162,8 @@ def scan(where: Path, *, files: int = SCAN_FILES, seconds: float = SCAN_S) -> Sc
     return Scanned(examined=count, oldest=oldest, path=path, whole=True)
 
 
-def _files(where: Path) -> Iterator[os.DirEntry[str]]:
+def _entries(where: Path) -> Iterator[os.DirEntry[str]]:
+    """Folders and regular files."""
     waiting = [str(where)]
     while waiting:
         try:
@@ -163,6 +171,7 @@ def _files(where: Path) -> Iterator[os.DirEntry[str]]:
                 for entry in entries:
                     if entry.is_dir(follow_symlinks=False):
                         waiting.append(entry.path)
+                        yield entry
                     elif entry.is_file(follow_symlinks=False):
                         yield entry
         except (PermissionError, FileNotFoundError):

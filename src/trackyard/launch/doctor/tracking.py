@@ -35,7 +35,9 @@ def tracking_row(asked: Asked) -> Seen:
             why="runs stay in their spools",
             fix=fix,
         )
-    except Unreachable as error:
+    except (Unreachable, EnvironmentLacking) as error:
+        if file is not None and not isinstance(error, Unreachable):
+            raise
         # No run is stopped by it (reliability P5).
         raise Warned(what=error.what, why=error.why, fix=fix) from error
     return Seen(detail=f"{place(uri)} answers", examined=1)

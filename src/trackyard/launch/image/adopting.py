@@ -13,12 +13,13 @@ from trackyard.launch.image.describing import (
     LOCK_LABEL,
     definition_at,
     describe,
+    file_name,
     labels_of,
     require_labels,
     require_tested,
 )
-from trackyard.launch.image.finding import image_folder
-from trackyard.launch.image.lock_file import Locked, relock
+from trackyard.launch.image.finding import file_sha256, image_folder
+from trackyard.launch.image.lock_file import Locked, locking, relock
 from trackyard.launch.image.verifying import PACKAGE_LOCK
 from trackyard.launch.sites import Site
 from trackyard.runner import Runner
@@ -37,7 +38,7 @@ def adopt(root: Path, name: str, source: Path, runner: Runner, *, site: Site | N
             fix=f"trackyard image lock {name} --from <path of the .sif file>",
         )
     labels = labels_of(source, runner)
-    require_labels(source, labels)
+    require_labels(source, name, labels)
     here = sha256_of((root / PACKAGE_LOCK).read_bytes())
     if labels[LOCK_LABEL] != here:
         raise DataError(
@@ -49,17 +50,22 @@ def adopt(root: Path, name: str, source: Path, runner: Runner, *, site: Site | N
     require_tested(source, runner)
     folder = image_folder(root, site)
     folder.mkdir(parents=True, exist_ok=True)
-    target = folder / f"{name}.sif"
-    if not (target.is_file() and target.samefile(source)):
-        partial = folder / f"{TEMPORARY}{name}.{os.getpid()}.sif"
-        try:
-            shutil.copyfile(source, partial)
-            partial.chmod(0o755)
-            fsync_file(partial)
-            os.replace(partial, target)
-        finally:
-            partial.unlink(missing_ok=True)
-        fsync_directory(folder)
-    locked = describe(root, name, target, runner, def_sha256=sha256_of(definition), build_args={})
-    relock(root, name, locked)
+    def_sha256 = sha256_of(definition)
+    there = folder / file_name(root, name, folder, file_sha256(source))
+    partial = folder / f"{TEMPORARY}{name}.{os.getpid()}.sif"
+    with locking(root):
+        if there.is_file() and there.samefile(source):
+            locked = describe(root, name, there, runner, def_sha256=def_sha256, build_args={})
+        else:
+            try:
+                shutil.copyfile(source, partial)
+                partial.chmod(0o755)
+                fsync_file(partial)
+                # Before it takes the place of the earlier image: what cannot be described is not locked.
+                locked = describe(root, name, partial, runner, def_sha256=def_sha256, build_args={})
+                os.replace(partial, folder / locked.file)
+            finally:
+                partial.unlink(missing_ok=True)
+            fsync_directory(folder)
+        relock(root, name, locked)
     return locked

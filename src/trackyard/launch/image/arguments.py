@@ -19,6 +19,7 @@ WHEELS = "WHEELS"
 """A directory of the locked packages: made for the build where it is not given (see `wheels`)."""
 BASE = "BASE"
 """The image file that a definition of `Bootstrap: localimage` begins with: always given."""
+READ_FROM_BASE = ("BASE_DIGEST", "BASE_NAME")
 FILES = (BASE, WHEELS)
 """Paths of this machine: not recorded, because the digests of base and package lock say what lay there."""
 LOCAL = ("localimage", "scratch")
@@ -53,9 +54,18 @@ def build_arguments(
             why=f"it uses {', '.join(sorted(used)) or 'none'}; apptainer stops at any other",
             fix=f"leave it out: trackyard image build {name}",
         )
+    beside = [key for key in READ_FROM_BASE if key in given]
+    if BASE in given and beside:
+        raise ConfigError(
+            what=f"--build-arg {beside[0]} is given beside {BASE}",
+            why=f"it is read from {given[BASE]}; another value would say that the image was made on something else",
+            fix=f"leave it out: trackyard image build {name} --build-arg {BASE}={given[BASE]}",
+        )
     found = {key: value for key, value in _known(root, given, runner, now).items() if key in used} | dict(given)
     parsed = parse_definition(definition, where=f"{CONTAINERS / name}.def")
     absent = sorted(parsed.required - found.keys() - {WHEELS})
+    if BASE in absent:
+        absent = [BASE]  # the others are read from it
     if absent:
         raise ConfigError(
             what=f"{CONTAINERS / name}.def needs the build argument {absent[0]}",

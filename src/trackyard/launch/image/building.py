@@ -12,7 +12,7 @@ from trackyard.errors import ConfigError, TrackyardError
 from trackyard.launch.image.arguments import FILES, WHEELS, build_arguments, sha256_of, used_arguments
 from trackyard.launch.image.describing import apptainer_version, describe
 from trackyard.launch.image.finding import image_folder
-from trackyard.launch.image.lock_file import CONTAINERS, Locked, read_lock, relock
+from trackyard.launch.image.lock_file import CONTAINERS, Locked, locking, read_lock, relock
 from trackyard.launch.image.space import expected_bytes, require_space
 from trackyard.launch.image.wheels import collect_wheels
 from trackyard.launch.sites import Site
@@ -33,7 +33,7 @@ def build(
 
     temporary: where it is unpacked; None: APPTAINER_TMPDIR, else the system's. The image appears under its name when
     it is complete, and the lock speaks of it last. Raises EnvironmentLacking where room or apptainer is lacking,
-    ConfigError for arguments, TrackyardError where apptainer fails.
+    ConfigError for arguments, TrackyardError where apptainer fails or another process builds for this checkout.
     """
     definition = _definition(root, name)
     apptainer_version(runner)
@@ -50,7 +50,7 @@ def build(
     before = read_lock(root).images.get(name)
     expected = expected_bytes(name, before.sif_bytes if before else None)
     require_space(name, expected, {"the temporary directory": place, "the image folder": folder})
-    with tempfile.TemporaryDirectory(prefix="trackyard-image-", dir=place) as scratch:
+    with locking(root), tempfile.TemporaryDirectory(prefix="trackyard-image-", dir=place) as scratch:
         work = Path(scratch)
         if WHEELS in used_arguments(definition.decode()) and WHEELS not in arguments:
             wheels = work / "wheels"
@@ -70,9 +70,10 @@ def build(
             fsync_file(partial)
             os.replace(partial, folder / locked.file)
             fsync_directory(folder)
+            # At once: whatever fails from here on, the lock speaks of the file that is there.
+            relock(root, name, locked)
         finally:
             partial.unlink(missing_ok=True)
-    relock(root, name, locked)
     return locked
 
 

@@ -17,6 +17,9 @@ from trackyard.launch.image.sbom import package_list, packages_inside, sbom_docu
 from trackyard.runner import Finished, Runner
 
 OCI = "org.opencontainers.image."
+TITLE_LABEL = f"{OCI}title"
+TITLE = "trackyard-"
+"""How titles begin; the name of the image follows."""
 LOCK_LABEL = "org.trackyard.lock"
 LABELS = (
     *(f"{OCI}{name}" for name in ("title", "version", "revision", "source", "created", "licenses", "base.name",
@@ -25,8 +28,8 @@ LABELS = (
 )  # fmt: skip
 """Every image has them, none empty."""
 CUDA_LABEL, DRIVER_LABEL = "org.trackyard.cuda", "org.trackyard.driver"
-_NONE = "none"
-"""Of an image without CUDA libraries."""
+NONE = "none"
+"""Both, of an image without CUDA libraries."""
 
 
 def labels_of(image: Path, runner: Runner) -> dict[str, str]:
@@ -50,14 +53,22 @@ def lacking(labels: Mapping[str, str]) -> list[str]:
     return [name for name in LABELS if not labels.get(name, "").strip()]
 
 
-def require_labels(image: Path, labels: Mapping[str, str]) -> None:
-    """DataError naming the labels that an image lacks."""
+def require_labels(image: Path, name: str, labels: Mapping[str, str]) -> None:
+    """DataError naming the labels that an image lacks, or the title of one that is not the image `name`."""
     absent = lacking(labels)
     if absent:
         raise DataError(
             what=f"{image} lacks the labels {', '.join(absent)}",
             why="by them an image says what it was made of, also where this repository is not",
             fix=f"write them in `%labels` of its definition in {CONTAINERS}/ and build it again",
+        )
+    title, wanted = labels[TITLE_LABEL], f"{TITLE}{name}"
+    if title != wanted:
+        raise DataError(
+            what=f"{image} is titled {title!r}, wanted {wanted!r}",
+            why="it was built from another definition",
+            fix=f"name an image of {CONTAINERS / name}.def, whose `%labels` must say {TITLE_LABEL} {wanted}: "
+            f"trackyard image build {name}",
         )
 
 
@@ -82,14 +93,14 @@ def describe(
     The entry itself is written by the caller, last: until then the lock speaks of the earlier image.
     """
     labels = labels_of(image, runner)
-    require_labels(image, labels)
+    require_labels(image, name, labels)
     digest = file_sha256(image)
     packages = packages_inside(image, f"sha256:{digest}", root, runner)
     sbom, listed = CONTAINERS / f"{name}.sbom.json", CONTAINERS / f"{name}.packages.txt"
     document = sbom_document(name, digest, packages)
     try:
         locked = Locked(
-            file=f"{name}.sif",
+            file=file_name(root, name, image.parent, digest),
             def_sha256=def_sha256,
             build_args=dict(sorted(build_args.items())),
             base=Base(name=labels[f"{OCI}base.name"], digest=labels[f"{OCI}base.digest"]),
@@ -115,6 +126,16 @@ def describe(
     return locked
 
 
+def file_name(root: Path, name: str, folder: Path, digest: str) -> str:
+    """Of an image in `folder`. digest: 64 hex digits.
+
+    A store is shared by checkouts: there the name says which bytes it is, so that none replaces what another one locked
+    and its jobs run in.
+    """
+    own = root / CONTAINERS
+    return f"{name}.sif" if own.is_dir() and folder.samefile(own) else f"{name}-{digest[:12]}.sif"
+
+
 def definition_at(root: Path, name: str, labels: Mapping[str, str], runner: Runner) -> bytes:
     """The definition that an image says it was built from, of the commit in its label.
 
@@ -136,8 +157,8 @@ def _is_commit(text: str) -> bool:
 
 
 def _known(labels: Mapping[str, str], name: str) -> str | None:
-    value = labels.get(name, _NONE)
-    return None if value == _NONE else value
+    value = labels.get(name, NONE)
+    return None if value == NONE else value
 
 
 def require_tested(image: Path, runner: Runner) -> None:

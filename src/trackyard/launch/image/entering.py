@@ -14,6 +14,8 @@ from trackyard.redact import Redactor, is_secret_name, require_public
 APPTAINER = "apptainer"
 _SIMPLE = re.compile(r"[\w@%+:./,-]*", re.ASCII)
 """Values that `--env` takes as they stand. It reads others as lists, and the shell inside would expand them."""
+_OF_A_STORE = re.compile(r"-[0-9a-f]{12}$")
+"""Behind the name of an image, in the name of its file in a store."""
 _HANDED = "APPTAINERENV_"
 _OF_ITS_OWN = ("APPTAINER_CACHEDIR", "APPTAINER_CONFIGDIR", "APPTAINER_TMPDIR", "APPTAINER_USERNS")
 """Settings of apptainer that may stay: where it keeps things, and how it makes a namespace."""
@@ -108,7 +110,7 @@ def _require_there(entering: Entering) -> None:
         raise EnvironmentLacking(
             what=f"the image {entering.image} does not exist",
             why="apptainer would say so with exit code 255, as for a missing command",
-            fix=f"trackyard image build {entering.image.stem}",
+            fix=f"trackyard image build {_OF_A_STORE.sub('', entering.image.stem)}",
         )
     for bind in _binds(entering):
         for path in (bind.source, bind.target):

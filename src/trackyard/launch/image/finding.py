@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from trackyard.acquire.files.stat_cache import StatCache, is_racy, place_of, stamp
@@ -54,8 +54,11 @@ def image_folder(root: Path, site: Site | None, environment: Mapping[str, str] |
     return Path(value)
 
 
-def require_locked(path: Path, name: str, locked: Locked) -> None:
-    """EnvironmentLacking where there is no file, DataError where it is other bytes than `locked`."""
+def require_locked(path: Path, name: str, locked: Locked, *, digest_of: Callable[[Path], str] | None = None) -> None:
+    """EnvironmentLacking where there is no file, DataError where it is other bytes than `locked`.
+
+    digest_of: how its digest is found; None: `file_sha256`, which trusts what it remembers of a file.
+    """
     if not path.is_file():
         raise EnvironmentLacking(
             what=f"the image {name} is not at {path}",
@@ -64,7 +67,7 @@ def require_locked(path: Path, name: str, locked: Locked) -> None:
         )
     size, found = path.stat().st_size, None
     if size == locked.sif_bytes:
-        found = file_sha256(path)
+        found = (digest_of or file_sha256)(path)
         if found == locked.sif_sha256:
             return
     raise DataError(
@@ -84,9 +87,14 @@ def file_sha256(path: Path) -> str:
     known, _, digest = cache.known.get(path.name, "").rpartition(" ")
     if known == mark and len(digest) == 64:
         return digest
-    with open(path, "rb") as file:
-        digest = hashlib.file_digest(file, "sha256").hexdigest()
+    digest = read_sha256(path)
     if stamp(path.stat()) == mark and not is_racy(before, began):
         # Where that cannot be written, the next proof reads the file again.
         cache.remember(place, path, {path.name: f"{mark} {digest}"}, next_turn=False)
     return digest
+
+
+def read_sha256(path: Path) -> str:
+    """64 hex digits, of the bytes as they are read now."""
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

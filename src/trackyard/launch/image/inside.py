@@ -6,12 +6,15 @@ An image is the environment; the code is the checkout, bound at run time. Source
 from __future__ import annotations
 
 import os
+import stat
 import tempfile
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from string import Template
 
 from trackyard.errors import EnvironmentLacking
+from trackyard.launch.image.elsewhere import elsewhere
 from trackyard.launch.image.entering import Bind, Entering
 from trackyard.launch.image.environment import cache_folder, cache_variables, offline, passed_on
 from trackyard.launch.sites import FOLDER, Site
@@ -47,6 +50,9 @@ def entering_for(
     if hub is not None:
         binds.append(Bind(source=hub, target=hub, read_only=True))
         hub_variables = {"HF_HUB_CACHE": str(hub)}
+    # First, and only where nothing else is seen: what a site or the hub binds there is what counts.
+    targets = {bind.target for bind in binds}
+    binds = [*(bind for bind in elsewhere(root) if bind.target not in targets), *binds]
     return Entering(
         image=image,
         digest=digest,
@@ -111,10 +117,13 @@ def parse_bind(text: str, site: Site, environment: Mapping[str, str]) -> Bind:
 def _make_caches(folder: Path) -> None:
     """For this user alone: the disk of a node is everybody's. EnvironmentLacking where somebody else was faster."""
     mine = folder.parent
-    mine.mkdir(mode=0o700, parents=True, exist_ok=True)
-    if mine.stat().st_uid != os.getuid():
+    with suppress(FileExistsError):
+        mine.mkdir(mode=0o700, parents=True)
+    found = mine.lstat()  # a link of somebody else may lead to a directory of one's own
+    if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.getuid():
         raise EnvironmentLacking(
-            what=f"{mine} belongs to user {mine.stat().st_uid}",
+            what=f"{mine} belongs to user {found.st_uid}"
+            + ("" if stat.S_ISDIR(found.st_mode) else " and is no directory"),
             why="whoever owns it can change what is compiled there and run here",
             fix=f"export {DEFAULT_DISK}=<a directory of your own on the node's disk>",
         )

@@ -8,8 +8,18 @@ from pathlib import Path
 
 from trackyard.errors import DataError
 from trackyard.launch.image.arguments import sha256_of
-from trackyard.launch.image.describing import LABELS, LOCK_LABEL, OCI, definition_at, labels_of, require_labels
-from trackyard.launch.image.finding import image_folder, require_locked
+from trackyard.launch.image.describing import (
+    CUDA_LABEL,
+    DRIVER_LABEL,
+    LABELS,
+    LOCK_LABEL,
+    NONE,
+    OCI,
+    definition_at,
+    labels_of,
+    require_labels,
+)
+from trackyard.launch.image.finding import image_folder, read_sha256, require_locked
 from trackyard.launch.image.lock_file import CONTAINERS, IMAGE_LOCK, Locked, locked_image
 from trackyard.launch.image.sbom import require_sbom
 from trackyard.launch.preflight import Check, Seen
@@ -33,7 +43,7 @@ def checks(root: Path, name: str, runner: Runner, *, site: Site | None) -> list[
 
 
 def _file(path: Path, name: str, locked: Locked) -> Seen:
-    require_locked(path, name, locked)
+    require_locked(path, name, locked, digest_of=read_sha256)
     return Seen(detail=f"{path}: {locked.digest}, {locked.sif_bytes} bytes", examined=1)
 
 
@@ -59,17 +69,20 @@ def _same(found: str, locked: str, path: Path, name: str) -> None:
 
 def _labels(root: Path, path: Path, name: str, locked: Locked, runner: Runner) -> Seen:
     labels = labels_of(path, runner)
-    require_labels(path, labels)
+    require_labels(path, name, labels)
     claims = {
         LOCK_LABEL: locked.package_lock_sha256,
         f"{OCI}base.name": locked.base.name,
         f"{OCI}base.digest": locked.base.digest,
         f"{OCI}created": locked.created,
+        CUDA_LABEL: locked.cuda or NONE,
+        DRIVER_LABEL: locked.driver_min or NONE,
     }
     for label, expected in claims.items():
-        if labels[label] != expected:
+        found = labels.get(label, NONE)
+        if found != expected:
             raise DataError(
-                what=f"the label {label} of {path} is {labels[label]!r}, {IMAGE_LOCK} has {expected!r}",
+                what=f"the label {label} of {path} is {found!r}, {IMAGE_LOCK} has {expected!r}",
                 why="an image that says something else of itself than its lock was made from something else",
                 fix=f"trackyard image build {name}",
             )
@@ -77,7 +90,7 @@ def _labels(root: Path, path: Path, name: str, locked: Locked, runner: Runner) -
     if revision.endswith("-dirty"):
         return Seen(detail=f"{len(LABELS)} there; built from uncommitted files ({revision})", examined=len(LABELS))
     _same(sha256_of(definition_at(root, name, labels, runner)), locked.def_sha256, CONTAINERS / f"{name}.def", name)
-    return Seen(detail=f"{len(LABELS)} there, {len(claims) + 1} proved", examined=len(LABELS))
+    return Seen(detail=f"{len(LABELS)} there, {len(claims) + 2} proved", examined=len(LABELS))
 
 
 def _packages(root: Path, name: str, locked: Locked) -> Seen:
@@ -107,4 +120,7 @@ def _bytes(path: Path, name: str) -> bytes:
 
 
 def _again(name: str) -> str:
-    return f"git checkout -- {CONTAINERS}, or trackyard image build {name}"
+    return (
+        f"trackyard image lock {name} --from FILE.sif   (reads them from the image again); "
+        f"or trackyard image build {name}"
+    )

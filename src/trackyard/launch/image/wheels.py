@@ -6,11 +6,13 @@ import hashlib
 import sys
 from pathlib import Path
 
-from trackyard.errors import TrackyardError
+from trackyard.errors import EnvironmentLacking, TrackyardError
 from trackyard.launch.image.describing import tail
 from trackyard.runner import Runner
 
 SUMS = "SHA256SUMS"
+PYTHON = (3, 11)
+"""Of every image: wheels are of one version of Python."""
 
 
 def collect_wheels(
@@ -20,8 +22,16 @@ def collect_wheels(
 
     Which build of torch it is (CPU, CUDA) is what pip's configuration here prefers, as in `make setup`. sources: pins
     of what the image compiles itself; their archives are brought too, and the CUDA libraries of torch's build, which
-    the lock leaves to it. Raises TrackyardError where pip fails.
+    the lock leaves to it. Raises EnvironmentLacking where this Python is not that of the images, TrackyardError where
+    pip fails.
     """
+    here = tuple(sys.version_info[:2])
+    if here != PYTHON:
+        raise EnvironmentLacking(
+            what=f"this is Python {here[0]}.{here[1]}; the images have {PYTHON[0]}.{PYTHON[1]}",
+            why="pip collects wheels of the Python that it runs in",
+            fix="rm -rf .venv && make setup PYTHON=python3.11; or collect them elsewhere: --build-arg WHEELS=DIR",
+        )
     lock = root / "requirements.lock"
     wheels = ["wheel", "--wheel-dir", str(folder)]
     commands = [[*wheels, "--no-deps", "--requirement", str(lock)]]

@@ -171,7 +171,7 @@ def _jobs(
     granting = Granting.of(site, wanted.partition, environment)
     obstacles += [*granting.obstacles, *lacking_image(root, site, [one.meta.needs for one in stale], environment)]
     made = [Path(out.fs_path) for one in stale for out in one.stage.outs]
-    kept = [Path(out.fs_path) for stage in stages if not _is_made(stage) for out in stage.outs]
+    told = [Path(out.fs_path) for stage in stages if not _is_made(stage) for out in stage.outs if not out.exists]
     names: dict[str, str] = {}
     jobs: list[Job] = []
     for one in stale:
@@ -194,7 +194,7 @@ def _jobs(
             array=None,
             index=None,
             commits=True,
-            inputs=_inputs(one, repo, made, kept, obstacles),
+            inputs=_inputs(one, repo, made, told, obstacles),
         )
         parts = shards.get(one.address)
         jobs += [job] if parts is None else divided(job, parts, taken)
@@ -202,17 +202,17 @@ def _jobs(
 
 
 def _inputs(
-    one: _Stale, repo: Repo, made: Sequence[Path], kept: Sequence[Path], obstacles: list[TrackyardError]
+    one: _Stale, repo: Repo, made: Sequence[Path], told: Sequence[Path], obstacles: list[TrackyardError]
 ) -> dict[str, str]:
     """Digests of what it depends on, without what jobs of this graph make.
 
-    made: outputs of these jobs; kept: what DVC keeps and no stage makes, and has been looked at already.
+    made: outputs of these jobs; told: data that no stage makes and that are not there, which is an obstacle already.
     """
     found = {}
     for key, path, digest in dependencies(one.stage, repo):
         if _touches(path, made):
             continue
-        lacking = None if _touches(path, kept) else lacking_input(one.address, key, digest)
+        lacking = None if _touches(path, told) else lacking_input(one.address, key, digest)
         obstacles += [lacking] if lacking is not None else []
         found[key] = digest
     return found

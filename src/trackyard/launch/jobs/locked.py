@@ -9,12 +9,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from trackyard.launch.jobs.dvc_stages import opened, stages_of
+from trackyard.launch.jobs.turn import WAIT_S
 
 if TYPE_CHECKING:
     from dvc.stage import Stage
 
-PATIENCE_S = 60.0
-"""How long a command of DVC that somebody gave may hold the lock (DVC itself waits 3 s)."""
+PATIENCE_S = WAIT_S
+"""How long a command of DVC that somebody gave may hold the lock: `dvc push` does to its end (DVC itself waits 3 s)."""
 
 
 @contextmanager

@@ -7,9 +7,13 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from trackyard.errors import TrackyardError
+from trackyard.launch.jobs.following import OPEN, current_id, status
 from trackyard.launch.jobs.store import Kept
+from trackyard.launch.slurm.client import SlurmClient
 
 POLL_S = 1.0
+ASK_S = 30.0
+"""Time between two questions to Slurm; the record that a job writes at its end is looked for more often."""
 
 
 def newest(kept: Kept) -> str:
@@ -39,6 +43,23 @@ def lines(path: Path, over: Callable[[], bool], *, sleep: Callable[[float], None
                 yield rest.decode(errors="replace")
             return
         sleep(POLL_S)
+
+
+def over(kept: Kept, client: SlurmClient, job: str) -> Callable[[], bool]:
+    """Whether a job has ended, to be asked often: Slurm hears of it seldom."""
+    asked = -ASK_S
+
+    def ended() -> bool:
+        nonlocal asked
+        record = kept.ended(job)
+        if record is not None and record.slurm_id == current_id(kept, job):
+            return True
+        if time.monotonic() < asked + ASK_S:
+            return False
+        asked = time.monotonic()
+        return next(one for one in status(kept, client) if one.name == job).state not in OPEN
+
+    return ended
 
 
 def no_log(kept: Kept, job: str | None) -> TrackyardError:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection
 
 from trackyard.errors import ConfigError
+from trackyard.exclusive import exclusive
 from trackyard.launch.jobs.following import ALIVE, GOOD, OPEN, JobStatus, status
 from trackyard.launch.jobs.stopping import note_cancelled, require_names
 from trackyard.launch.jobs.store import Kept
@@ -17,18 +18,21 @@ def retry(kept: Kept, client: SlurmClient, site: Site, names: Collection[str] = 
     """Submit the jobs that ended badly, or those of `names`, with all that waits for them; returns their new Slurm ids.
 
     A job that Slurm says nothing of may still run: it is submitted anew only if it is named, after it was cancelled.
-    ConfigError for a name that is none of the graph, or of a job that is done or alive.
+    ConfigError for a name that is none of the graph, or of a job that is done or alive; TrackyardError while another
+    retry of the graph is at it.
     """
     require_names(kept, names)
-    found = {job.name: job for job in status(kept, client)}
-    for name in names:
-        _require_over(kept, found[name])
-    begun = set(names) or {name for name, job in found.items() if job.is_bad}
-    again = _with_dependants(kept, begun, found)
-    # One that waits in vain, or is not heard of, would run beside its successor if Slurm let it go after all.
-    left = [found[name] for name in again if found[name].state in OPEN or found[name].failed_ancestor]
-    note_cancelled(kept, client, left)
-    return submit(kept, client, site, only=again) if again else {}
+    lock, why = kept.path / ".retry.lock", "both would submit the same jobs"
+    with exclusive(lock, what=f"`trackyard retry {kept.graph.id}`", why=why):
+        found = {job.name: job for job in status(kept, client)}
+        for name in names:
+            _require_over(kept, found[name])
+        begun = set(names) or {name for name, job in found.items() if job.is_bad}
+        again = _with_dependants(kept, begun, found)
+        # One that waits in vain, or is not heard of, would run beside its successor if Slurm let it go after all.
+        left = [found[name] for name in again if found[name].state in OPEN or found[name].failed_ancestor]
+        note_cancelled(kept, client, left)
+        return submit(kept, client, site, only=again) if again else {}
 
 
 def _with_dependants(kept: Kept, begun: set[str], found: dict[str, JobStatus]) -> list[str]:

@@ -5,15 +5,15 @@ DVC itself holds the stage and commits it when the command has ended, so the job
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
 from trackyard.errors import TrackyardError
-from trackyard.launch.jobs.following import OPEN, JobStatus, status
+from trackyard.launch.jobs.dvc_stages import address, in_order, opened, stages_of
+from trackyard.launch.jobs.following import JobStatus, status
 from trackyard.launch.jobs.graph import Graph, Job
-from trackyard.launch.jobs.logs import lines
+from trackyard.launch.jobs.logs import lines, over
 from trackyard.launch.jobs.stopping import cancel
 from trackyard.launch.jobs.store import Kept, fresh_id, new_graph
 from trackyard.launch.jobs.submitting import submit
@@ -27,8 +27,6 @@ from trackyard.runner import Runner
 
 NAME = "stage"
 """Of the only job."""
-ASK_S = 30.0
-"""Time between two questions to Slurm; the record that the job writes at its end is looked for more often."""
 
 
 def run_as_job(
@@ -67,6 +65,7 @@ def run_as_job(
         created=datetime.now(UTC).isoformat(),
         commit=code_identity(root, runner, environment).commit,
         jobs=(job,),
+        upstream=_upstream(root, stage.address),
     )
     kept, client = new_graph(root, graph), SlurmClient(runner)
     try:
@@ -80,20 +79,16 @@ def run_as_job(
     return _end(kept, _now(kept, client))
 
 
+def _upstream(root: Path, stage: str) -> tuple[str, ...]:
+    """Addresses of the stages that this one is made from, itself included: no other graph may make one meanwhile."""
+    with opened(root) as repo:
+        stages, _ = in_order(repo, stages_of(repo, root, stage))
+        return tuple(address(one) for one in stages if one.cmd)
+
+
 def _show(kept: Kept, client: SlurmClient, say: Callable[[str], None]) -> None:
     """Print the job's output until it has ended."""
-    asked = time.monotonic()
-
-    def over() -> bool:
-        nonlocal asked
-        if kept.ended(NAME) is not None:
-            return True
-        if time.monotonic() < asked + ASK_S:
-            return False
-        asked = time.monotonic()
-        return _now(kept, client).state not in OPEN
-
-    for line in lines(kept.log(NAME), over):
+    for line in lines(kept.log(NAME), over(kept, client, NAME)):
         say(line.rstrip("\n"))
 
 

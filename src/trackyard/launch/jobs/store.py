@@ -25,6 +25,7 @@ GRAPH = "graph.json"
 SUBMITTED = "submitted.jsonl"
 ATTEMPTS = "attempts.jsonl"
 ENDED = "ended.json"
+SCRIPT = "job.sh"
 END_SCHEMA = "trackyard-job-end/1"
 _NAME = 24
 """Characters of a target that a graph's id begins with."""

@@ -17,7 +17,7 @@ from trackyard.errors import ConfigError, TrackyardError
 from trackyard.launch.jobs.from_dvc import Wanted, stale_graph
 from trackyard.launch.jobs.graph import Graph, Job
 from trackyard.launch.jobs.overlap import require_disjoint
-from trackyard.launch.jobs.store import Kept, graphs, new_graph
+from trackyard.launch.jobs.store import SCRIPT, Kept, graphs, new_graph
 from trackyard.launch.jobs.turn import turn
 from trackyard.launch.sites import Need, Site
 from trackyard.launch.slurm.batch import BatchJob
@@ -25,8 +25,6 @@ from trackyard.launch.slurm.client import SlurmClient
 from trackyard.launch.slurm.exports import job_exports
 from trackyard.launch.slurm.script import render
 from trackyard.runner import Runner
-
-SCRIPT = "job.sh"
 
 
 def submit_stale(
@@ -92,7 +90,12 @@ def _submit(
         batch = batch_job(kept, unit, chosen, _after(kept, chosen[0], ids), site, environment)
         script = kept.folder(unit) / SCRIPT
         write_atomic(script, render(batch))
-        slurm_id = client.submit(script)
+        try:
+            slurm_id = client.submit(script)
+        except ConfigError:
+            # Slurm has refused it, so nothing of this name was submitted. A script that stays is in doubt.
+            script.unlink()
+            raise
         crash_point("between-submission-and-note")
         kept.note_submitted(unit, slurm_id, None if batch.array is None else [_index(job) for job in chosen])
         crash_point("between-two-submissions")

@@ -116,7 +116,8 @@ class SlurmClient:
         for wait in self._tries():
             self._sleep(wait)
             answer = ask(self._runner, argv, self._environment)
-            if answer.ok or already.search(answer.words):
+            # Of several jobs one may have ended while nothing was heard of another.
+            if answer.ok or (not answer.lost and already.search(answer.words)):
                 return
             if not answer.lost:
                 raise TrackyardError(
@@ -146,13 +147,15 @@ class SlurmClient:
             # Ended, and forgotten by the controller. Without accounting nobody knows of it, and its stage tells itself.
             past = ["sacct", "--noheader", "--parsable2", "--allocations", "--starttime=now-7days", f"--name={name}",
                     "--format=JobID"]  # fmt: skip
-            found = _ids(ask(self._runner, past, self._environment).stdout)
+            accounted = ask(self._runner, past, self._environment)
+            found = _ids(accounted.stdout) if accounted.ok else []
         return None, found[-1] if found else None
 
 
 def _ids(text: str) -> list[str]:
-    """Ids of whole jobs, the oldest first."""
-    return sorted({found[1] for line in text.splitlines() if (found := re.match(r"\s*(\d+)", line))}, key=int)
+    """Ids of whole jobs, the oldest first. Other lines are what a site prints there."""
+    lines = (re.fullmatch(r"(\d+)(?:[_+.]\S*)?", line.strip()) for line in text.splitlines())
+    return sorted({found[1] for found in lines if found}, key=int)
 
 
 def _submitted_in(answer: Answer) -> str | None:

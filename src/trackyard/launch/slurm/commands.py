@@ -43,7 +43,8 @@ def ask(runner: Runner, argv: Sequence[str], environment: Mapping[str, str]) -> 
         return Answer(ok=False, lost=True, stdout="", words=error.what)
     words = " ".join((done.stderr.strip() or done.stdout).split())[-400:]
     ok = done.exit_code == 0
-    return Answer(ok=ok, lost=not ok and bool(_TRANSIENT.search(words)), stdout=done.stdout, words=words)
+    lost = not ok and _TRANSIENT.search(f"{done.stderr} {done.stdout}") is not None
+    return Answer(ok=ok, lost=lost, stdout=done.stdout, words=words)
 
 
 def _plain(environment: Mapping[str, str]) -> dict[str, str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 
 from trackyard.launch.chosen import SITE_VARIABLE
@@ -15,6 +16,7 @@ CARRIED = frozenset(
 """Where programs, caches and records are. No token is among them, and no PYTHONPATH."""
 PROXIES = frozenset(("http_proxy", "https_proxy", "no_proxy", "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY"))
 """For jobs that need the internet."""
+_VARIABLE = re.compile(r"\$\{?([A-Za-z_]\w*)")
 _OWN = "TRACKYARD_"
 _OF_THIS_PROCESS = frozenset(("TRACKYARD_IMAGE_DIGEST", "TRACKYARD_JOB"))
 """They say where this process runs, which is not where the job will."""
@@ -36,7 +38,8 @@ def job_exports(site: Site, needs: Need, *, environment: Mapping[str, str]) -> t
 
 
 def _of_site(site: Site) -> frozenset[str]:
-    """Variables by which the site names its account and its file systems."""
+    """Variables by which the site names its account, its file systems and what it binds into the image."""
     stores = (site.home, site.scratch, site.project, site.image_store)
     paths = {store.path_variable for store in stores if store is not None}
-    return frozenset(paths | ({site.account_variable} if site.account_variable else set()))
+    bound = {name for bind in site.binds for name in _VARIABLE.findall(bind) if not name.startswith("SLURM_")}
+    return frozenset(paths | bound | ({site.account_variable} if site.account_variable else set()))

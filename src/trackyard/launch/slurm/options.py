@@ -10,7 +10,7 @@ OURS = frozenset(
 """Those that `script` writes, from what a job is and asks for."""
 
 SETTABLE = frozenset(
-    ("acctg-freq", "batch", "bb", "begin", "clusters", "comment", "constraint", "contiguous", "core-spec",
+    ("acctg-freq", "batch", "bb", "begin", "comment", "constraint", "contiguous", "core-spec",
      "cores-per-socket", "cpu-freq", "deadline", "delay-boot", "exclude", "exclusive", "gpu-freq", "gres", "gres-flags",
      "hint", "licenses", "mail-type", "mail-user", "mcs-label", "network", "nice", "nodelist", "power", "prefer",
      "priority", "qos", "reboot", "reservation", "sockets-per-node", "spread-job", "switches", "thread-spec",

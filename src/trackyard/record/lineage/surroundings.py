@@ -7,7 +7,7 @@ from pathlib import Path
 from trackyard.errors import DataError, EnvironmentLacking
 from trackyard.record.code import DETERMINING, CodeIdentity, code_identity, difference
 from trackyard.record.image import IMAGE_FILE_VARIABLE, KIND, find_image
-from trackyard.record.image_lock import IMAGE_LOCK
+from trackyard.record.image_lock import CONTAINERS, IMAGE_LOCK
 from trackyard.record.lineage.links import Claim, Hashed, Link
 from trackyard.runner import Runner
 
@@ -64,8 +64,9 @@ def image_link(image: str, repository: Path, *, before: str) -> Link:
     """The image of a run, and its file where that is found."""
     name, facts = f"{before}image", {"digest": image}
     fix = (
-        f"put the file where {IMAGE_LOCK} has it, or export {IMAGE_FILE_VARIABLE}=<path of the image file>; where runs "
-        "had several images, those of the lock are found by it, and the variable is for another one"
+        f"put or link it into {CONTAINERS}/ under the name in {IMAGE_LOCK}, or export {IMAGE_FILE_VARIABLE}=<path of "
+        "the image file>; where runs had several images, those of the lock are found by it, and the variable is for "
+        "another one"
     )
     digest = image.removeprefix(KIND)
     if digest == image:
@@ -75,7 +76,8 @@ def image_link(image: str, repository: Path, *, before: str) -> Link:
     except DataError as error:
         return Link(kind="image", name=name, fix=error.fix, facts=facts, absent=error.what)
     if path is None:
-        absent = f"no file of {image} is where {IMAGE_LOCK} has it, or is named by {IMAGE_FILE_VARIABLE}"
+        place = f"{CONTAINERS}/ under its name in {IMAGE_LOCK}"
+        absent = f"no file of {image} is in {place}, or is named by {IMAGE_FILE_VARIABLE}"
         return Link(kind="image", name=name, fix=fix, facts=facts, absent=absent)
     return Link(
         kind="image",

@@ -122,7 +122,7 @@ class _Job:
                         study_tokenizer.train(fresh, made, texts)
             except OSError as error:
                 # Another part was faster; it made the same.
-                if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
+                if not isinstance(error, FileExistsError) and error.errno != errno.ENOTEMPTY:
                     raise
         family, rows = (made.family, made.vocabulary) if made else study_tokenizer.family_and_rows(model)
         marks = study_tokenizer.marks_of(folder, family=family, vocabulary=rows)
