@@ -68,17 +68,22 @@ def ordinary_environment() -> Iterator[None]:
 
 
 class ByWorkspace(LoadFileScheduling):
-    """A file at a time to each worker; files that look at one workspace count as one, which is begun first."""
+    """A file at a time to each worker; files that look at one workspace count as one.
+
+    What takes longest is begun first: left to the end, where files of few tests come, it would have one worker wait.
+    """
 
     _SHARED = "one workspace"
+    _LONG = (_SHARED, "tests/cluster/test_inside.py", "tests/cluster/test_training_jobs.py")
 
     def _split_scope(self, nodeid: str) -> str:
         file = super()._split_scope(nodeid)
         return self._SHARED if file in SHARED_BY else file
 
     def _assign_work_unit(self, node: Any) -> None:
-        if self._SHARED in self.workqueue:
-            self.workqueue.move_to_end(self._SHARED, last=False)
+        for long in reversed(self._LONG):
+            if long in self.workqueue:
+                self.workqueue.move_to_end(long, last=False)
         super()._assign_work_unit(node)
 
 

@@ -66,6 +66,8 @@ def test_what_apptainer_is_given(root: Path, apptainer: FakeApptainer, monkeypat
 
 
 def test_a_cache_that_is_named_is_kept() -> None:
+    host = {"PATH": "/bin", "HTTPS_PROXY": "http://proxy:1", "TORCHINDUCTOR_CACHE_DIR": "/here", "PYTHONPATH": "/here"}
+    assert set(build_environment(host, Path("/w"))) & set(host) == {"PATH", "HTTPS_PROXY"}
     assert build_environment({"APPTAINER_CACHEDIR": "/c"}, Path("/w"))["APPTAINER_CACHEDIR"] == "/c"
 
 

@@ -22,7 +22,12 @@ LOG = ".build.log"
 """Behind the name of an image, in containers/: what its last build said."""
 COMPRESSION = "-comp zstd -Xcompression-level 6"
 """Of the image file: measured a ninth of the processor time of mksquashfs's own choice (gzip), and 5 % smaller."""
-_CREDENTIALS = ("APPTAINER_DOCKER_USERNAME", "APPTAINER_DOCKER_PASSWORD")
+_PASSING = frozenset(
+    ("APPTAINER_DOCKER_PASSWORD", "APPTAINER_DOCKER_USERNAME", "HOME", "LANG", "LOGNAME", "PATH", "SSL_CERT_DIR",
+     "SSL_CERT_FILE", "TERM", "USER", "XDG_RUNTIME_DIR")
+)  # fmt: skip
+"""Of the environment, to `apptainer build`: programs, who it is, and credentials of a registry."""
+_PROXIES = frozenset(("all_proxy", "http_proxy", "https_proxy", "no_proxy"))
 
 
 def build(
@@ -112,17 +117,14 @@ def _apptainer_build(
 
 
 def build_environment(environment: Mapping[str, str], work: Path) -> dict[str, str]:
-    """What `apptainer build` is given. Nothing of apptainer's own passes but credentials of a registry.
+    """What `apptainer build` is given: `%test` sees it, and caches and paths of this machine are none of its business.
 
+    Nothing of apptainer's own passes but credentials of a registry.
     APPTAINER_NO_MOUNT: else `%post` writes into this machine's temporary directories. APPTAINER_USERNS must not be
     there: it would take the range of ids from `--fakeroot`. The cache is kept only where one is named, since the
     default lies in the home directory.
     """
-    kept = {
-        name: value
-        for name, value in environment.items()
-        if name in _CREDENTIALS or not name.startswith(("APPTAINER", "SINGULARITY"))
-    }
+    kept = {name: value for name, value in environment.items() if name in _PASSING or name.lower() in _PROXIES}
     return kept | {
         "APPTAINER_NO_MOUNT": "tmp",
         "APPTAINER_TMPDIR": str(work),
