@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
+import shutil
 import time
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
+import trackyard
 from tests.launch.doctor.asking import CLUSTER, asking, mounted
 from trackyard.acquire.places import Room
 from trackyard.errors import ConfigError, EnvironmentLacking
@@ -249,6 +251,16 @@ def test_the_code(tmp_path: Path) -> None:
         code.code_row(asking(tmp_path, environment={**image, DIRTY_VARIABLE: "1"}))
     with pytest.raises(EnvironmentLacking, match="no git checkout"):
         code.code_row(asking(tmp_path))
+
+
+def test_code_of_another_checkout_is_told(tmp_path: Path) -> None:
+    """By content: a copy of the code that runs is that code."""
+    asked = asking(tmp_path, environment={COMMIT_VARIABLE: "ab" * 20})
+    shutil.copytree(Path(trackyard.__file__).parent, tmp_path / "src" / "trackyard")
+    assert code.code_row(asked).detail.startswith("commit abababababab")
+    (tmp_path / "src" / "trackyard" / "more.py").write_text("")
+    with pytest.raises(EnvironmentLacking, match="is other code"):
+        code.code_row(asked)
 
 
 def test_a_scan_of_folders_alone_ends_too(tmp_path: Path) -> None:

@@ -15,7 +15,7 @@ import pytest
 
 from tests.launch.doctor.asking import CLUSTER, asking
 from trackyard.errors import ConfigError, EnvironmentLacking
-from trackyard.launch.doctor import network, remote, secrets, tracking
+from trackyard.launch.doctor import dvc_secrets, network, remote, secrets, tracking
 from trackyard.launch.doctor.asked import Wanted
 from trackyard.launch.doctor.bounded import within
 from trackyard.launch.preflight import Skipped, Warned
@@ -177,16 +177,15 @@ def test_secrets_are_named_and_never_shown(tmp_path: Path) -> None:
         "HOME": str(tmp_path),
     }
     asked = asking(with_remote(tmp_path, "s3://bucket/x"), environment=environment)
-    seen = secrets.secrets_row(asked)
+    seen, of_dvc = secrets.secrets_row(asked), dvc_secrets.dvc_secrets_row(asked)
     assert seen.detail.split("; ") == [
         "HF_TOKEN is set",
         "MLFLOW_TRACKING_USERNAME is not set",
         "MLFLOW_TRACKING_PASSWORD is set",
         "MLFLOW_TRACKING_TOKEN is not set",
-        "AWS_ACCESS_KEY_ID is set",
-        "AWS_SECRET_ACCESS_KEY is set",
     ]
-    assert value not in repr((seen, asked))
+    assert of_dvc.detail == "none in .dvc/config; AWS_ACCESS_KEY_ID is set; AWS_SECRET_ACCESS_KEY is set"
+    assert value not in repr((seen, of_dvc, asked))
 
 
 def test_gated_data_need_a_token(tmp_path: Path) -> None:
@@ -202,19 +201,6 @@ def test_gated_data_need_a_token(tmp_path: Path) -> None:
     token.write_text("x")
     stored = secrets.secrets_row(asking(tmp_path, environment=home, wanted=gated))
     assert stored.detail == "HF_TOKEN is not set, a login of the hub is stored"
-
-
-def test_a_bucket_needs_keys(tmp_path: Path) -> None:
-    home = {"HOME": str(tmp_path)}
-    with_remote(tmp_path, "s3://bucket/x")
-    with pytest.raises(EnvironmentLacking, match="AWS_ACCESS_KEY_ID is not set"):
-        secrets.secrets_row(asking(tmp_path, environment=home))
-    (tmp_path / ".aws").mkdir()
-    (tmp_path / ".aws" / "credentials").write_text("")
-    assert "AWS_ACCESS_KEY_ID is not set" in secrets.secrets_row(asking(tmp_path, environment=home)).detail
-    keys = "    access_key_id = a\n    secret_access_key = b\n"
-    with_remote(tmp_path, "s3://bucket/x", keys)
-    assert "in its configuration" in secrets.secrets_row(asking(tmp_path, environment={"HOME": "/"})).detail
 
 
 def test_an_address_that_is_mistyped_is_told() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 
 import pytest
@@ -45,6 +46,14 @@ def test_slurm_does_not(tmp_path: Path) -> None:
     broken = {**UP, "scontrol ping": (1, "error: Could not establish a configuration source")}
     with pytest.raises(EnvironmentLacking, match="ends with 1: error: Could not"):
         scheduler.slurm_row(asking(tmp_path, broken, site=CLUSTER), everywhere)
+
+
+def test_a_command_to_look_again_is_one_that_a_shell_takes_as_it_stands(tmp_path: Path) -> None:
+    with pytest.raises(EnvironmentLacking) as raised:
+        scheduler.partitions_row(asking(tmp_path, {"sinfo": (1, "no controller")}, site=CLUSTER))
+    again = raised.value.fix.partition("look again: ")[2]
+    assert shlex.split(again, comments=True)[:3] == ["sinfo", "--noheader", "--all"]
+    assert "'--format=%R|%a|%l|%D|%c|%m|%G'" in again
 
 
 def test_partitions_are_as_the_site_says(tmp_path: Path) -> None:

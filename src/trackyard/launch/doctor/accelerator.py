@@ -11,6 +11,8 @@ from pathlib import Path
 
 from trackyard.errors import EnvironmentLacking
 from trackyard.launch.doctor.asked import Asked
+from trackyard.launch.doctor.packages import REINSTALL
+from trackyard.launch.image.lock_file import read_lock
 from trackyard.launch.preflight import Seen, Skipped, Warned
 
 _CUDA = re.compile(r"^cuda\b[^=]*= *'([\d.]+)'", re.MULTILINE)
@@ -37,7 +39,7 @@ def torch_build() -> Build:
     """Read from the installed files, without an import. EnvironmentLacking where there is no torch."""
     spec = find_spec("torch")
     if spec is None or spec.origin is None:
-        raise EnvironmentLacking(what="torch is not installed", why="every model is computed by it", fix="make setup")
+        raise EnvironmentLacking(what="torch is not installed", why="every model is computed by it", fix=REINSTALL)
     found = _CUDA.search(Path(spec.origin).with_name("version.py").read_text())
     return Build(version=metadata.version("torch"), cuda=found[1] if found else None)
 
@@ -80,10 +82,12 @@ def torch_row(build: Build) -> Seen:
 
 
 def driver_row(asked: Asked, build: Build, driver: Driver | None) -> Seen:
-    """The driver serves the CUDA of the build, and torch sees its GPUs."""
+    """The driver serves the CUDA of what trains here: of the site's image, else of the build, which sees its GPUs."""
     if driver is None or not driver.gpus:
         return _without_gpu(asked)
     seen = f"driver {driver.version} (CUDA {driver.cuda[0]}.{driver.cuda[1]}), {len(driver.gpus)} x {driver.gpus[0]}"
+    if asked.site.image is not None and not asked.in_image:
+        return _of_image(asked, asked.site.image, driver, seen)
     if build.cuda is None:
         raise EnvironmentLacking(
             what=f"{seen}, and torch {build.version} is a build for CPUs",
@@ -91,11 +95,7 @@ def driver_row(asked: Asked, build: Build, driver: Driver | None) -> Seen:
             fix="rm -rf .venv && make setup, with your package configuration preferring no build for CPUs",
         )
     if driver.cuda[0] < int(build.cuda.partition(".")[0]):
-        raise EnvironmentLacking(
-            what=f"{seen}, and torch {build.version} was built for CUDA {build.cuda}",
-            why="a driver serves CUDA of its own major version and older ones, so no kernel would start",
-            fix="ask the operator for a newer driver, or use a partition that has one",
-        )
+        raise _too_old(f"{seen}, and torch {build.version} was built for CUDA {build.cuda}")
     count = _seen_by_torch()
     if count == 0:
         raise EnvironmentLacking(
@@ -104,6 +104,36 @@ def driver_row(asked: Asked, build: Build, driver: Driver | None) -> Seen:
             fix="check CUDA_VISIBLE_DEVICES; inside an image, that it was entered with --nv",
         )
     return Seen(detail=f"{seen}; torch sees {count}", examined=len(driver.gpus))
+
+
+def _of_image(asked: Asked, name: str, driver: Driver, seen: str) -> Seen:
+    """torch of this environment trains nothing here; what the image holds is in its lock."""
+    locked = read_lock(asked.root).images.get(name)
+    if locked is None:
+        raise Skipped(f"{seen}; not compared: the image {name} is not locked")
+    if locked.cuda is None:
+        raise Warned(
+            what=f"{seen}, and the image {name} is one for CPUs",
+            why="stages are trained on the CPU beside idle GPUs",
+            fix=f"write `image: train` in {asked.site_file}, then trackyard image build train",
+        )
+    least = locked.driver_min
+    if driver.cuda[0] < int(locked.cuda.partition(".")[0]) or (least and _parts(driver.version) < _parts(least)):
+        needs = f" and needs driver {least} or newer" if least else ""
+        raise _too_old(f"{seen}, and the image {name} is for CUDA {locked.cuda}{needs}")
+    return Seen(detail=f"{seen}; the image {name} is for CUDA {locked.cuda}", examined=len(driver.gpus))
+
+
+def _parts(version: str) -> tuple[int, ...]:
+    return tuple(map(int, version.split(".")))
+
+
+def _too_old(what: str) -> EnvironmentLacking:
+    return EnvironmentLacking(
+        what=what,
+        why="a driver serves CUDA of its own major version and older ones, so no kernel would start",
+        fix="ask the operator for a newer driver, or use a partition that has one",
+    )
 
 
 def _seen_by_torch() -> int:
@@ -127,6 +157,8 @@ def compiler_row(asked: Asked, driver: Driver | None, environment: Mapping[str, 
     """Operators of DeepSpeed are prebuilt in the image; outside of it they are compiled when first used (pains 10)."""
     if asked.in_image:
         return Seen(detail="operators are prebuilt in the image: no compiler needed", examined=1)
+    if asked.site.image is not None:
+        raise Skipped(f"stages run in the image {asked.site.image}: nothing is compiled in this environment")
     if driver is None or not driver.gpus:
         raise Skipped("no NVIDIA GPU here: no CUDA operator is compiled")
     home = environment.get("CUDA_HOME")

@@ -18,18 +18,20 @@ DEVICE = Path("/dev/fuse")
 KERNEL = Path("/proc/sys")
 SUBORDINATE = (Path("/etc/subuid"), Path("/etc/subgid"))
 LEAST_IDS = 65536
+ROOT = 0
+"""Owner of a program that starts containers with the rights of root."""
 _INSTALL = "ask the operator for Apptainer 1.4 with squashfuse, or use a site without `image:`"
 
 
 def present(asked: Asked, where: str | None) -> None:
-    """Raise Skipped where Apptainer is not asked for, EnvironmentLacking where it is and is absent.
+    """Raise Skipped where no stage is run by Apptainer, EnvironmentLacking where one is and it is absent.
 
     where: its path; None where there is none.
     """
     if asked.in_image:
         raise Skipped("already inside the image")
-    if where is None and asked.site.image is None:
-        raise Skipped(f"not installed, and site {asked.site.name} names no image")
+    if asked.site.image is None:
+        raise Skipped(f"site {asked.site.name} names no image: no stage is run by Apptainer")
     if where is None:
         raise EnvironmentLacking(
             what="apptainer is not on PATH",
@@ -60,9 +62,7 @@ def version(asked: Asked, where: str | None) -> Seen:
 def squashfuse(asked: Asked, where: str | None) -> Seen:
     """One on PATH, or the one that Apptainer brings."""
     present(asked, where)
-    done = asked.runner.run(["apptainer", "buildcfg", "LIBEXECDIR"], timeout_s=4.0)
-    own = Path(done.stdout.strip().partition("=")[2] or done.stdout.strip()) / "apptainer" / "bin"
-    folders = [own, *map(Path, os.get_exec_path(dict(asked.environment)))]
+    folders = [_own_programs(asked), *map(Path, os.get_exec_path(dict(asked.environment)))]
     for folder in folders:
         for name in ("squashfuse_ll", "squashfuse"):
             if os.access(folder / name, os.X_OK) and (folder / name).is_file():
@@ -90,18 +90,49 @@ def fuse(asked: Asked, where: str | None, device: Path = DEVICE) -> Seen:
 
 
 def user_namespaces(asked: Asked, where: str | None) -> Seen:
-    """A container starts in one; really made here, since several settings of a kernel forbid them."""
+    """A container starts in one; really made here, since several settings of a kernel forbid them.
+
+    An Apptainer that is installed setuid starts containers without; only a build as an ordinary user needs one then.
+    """
     present(asked, where)
     done = asked.runner.run(["unshare", "--user", "--map-root-user", "true"], timeout_s=4.0)
-    if done.exit_code != 0:
+    if done.exit_code == 0:
+        most = (KERNEL / "user" / "max_user_namespaces").read_text().strip()
+        return Seen(detail=f"made one; at most {most}", examined=1)
+    starter = _own_programs(asked) / "starter-suid"
+    problem = _not_setuid(starter, _built_with(asked, "APPTAINER_CONF_FILE"))
+    if problem:
         raise EnvironmentLacking(
-            what=f"no user namespace can be made: {done.stderr.strip()}",
+            what=f"no user namespace can be made: {done.stderr.strip()}; {problem}",
             why="an Apptainer that is not installed setuid starts every container in one",
             fix="sysctl user.max_user_namespaces=15000 (and kernel.apparmor_restrict_unprivileged_userns=0 on Ubuntu), "
-            "by the operator",
+            "or an Apptainer that is installed setuid (its package apptainer-suid); by the operator",
         )
-    most = (KERNEL / "user" / "max_user_namespaces").read_text().strip()
-    return Seen(detail=f"made one; at most {most}", examined=1)
+    return Seen(detail=f"none can be made, and none is needed: {starter} is setuid; build images elsewhere", examined=2)
+
+
+def _not_setuid(starter: Path, configuration: Path) -> str:
+    """Why Apptainer cannot start a container with the rights of root; "" where it can."""
+    if not starter.is_file():
+        return f"there is no {starter}"
+    found = starter.stat()
+    if found.st_uid != ROOT or not found.st_mode & stat.S_ISUID:
+        return f"{starter} is not setuid by root"
+    if os.statvfs(starter).f_flag & os.ST_NOSUID:
+        return f"{starter} lies on a file system that is mounted nosuid"
+    said = re.search(r"^\s*allow setuid\s*=\s*(\w+)", configuration.read_text(), re.MULTILINE)
+    return f"{configuration} says allow setuid = {said[1]}" if said is not None and said[1] != "yes" else ""
+
+
+def _own_programs(asked: Asked) -> Path:
+    """Where Apptainer keeps the programs that it brings."""
+    return _built_with(asked, "LIBEXECDIR") / "apptainer" / "bin"
+
+
+def _built_with(asked: Asked, name: str) -> Path:
+    """One of the paths that Apptainer was built with, or moved to."""
+    said = asked.runner.run(["apptainer", "buildcfg", name], timeout_s=4.0).stdout.strip()
+    return Path(said.partition("=")[2] or said)
 
 
 def subordinate_ids(asked: Asked, where: str | None, files: tuple[Path, ...] = SUBORDINATE) -> Seen:

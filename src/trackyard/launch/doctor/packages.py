@@ -11,6 +11,8 @@ from trackyard.launch.preflight import Seen
 
 PYTHON = (3, 11)
 """What requirements.lock is for."""
+REINSTALL = "rm -f .venv/.stamp-* && make setup, then source .venv/bin/activate"
+"""`make setup` alone does nothing where it has once ended and the lock is the same."""
 
 
 def python(version: tuple[int, ...] = tuple(sys.version_info[:3])) -> Seen:
@@ -40,6 +42,6 @@ def dependencies(root: Path) -> Seen:
         raise EnvironmentLacking(
             what=f"{len(wrong)} of {len(pins)} packages are not as locked: {'; '.join(wrong[:5])}",
             why="results of another environment cannot be compared",
-            fix="make setup",
+            fix=REINSTALL,
         )
     return Seen(detail=f"{len(pins)} packages as locked", examined=len(pins))

@@ -50,7 +50,7 @@ def remote_row(asked: Asked) -> Seen:
             raise _lacking(shown, "there is no such folder")
         return Seen(detail=f"{shown} is there", examined=1)
     if parts.scheme == "s3":
-        call = lambda: _bucket(parts.netloc, settings, shown)  # noqa: E731
+        call = lambda: _bucket(parts.netloc, settings, asked.environment, shown)  # noqa: E731
     elif parts.scheme in _PORTS:
         try:
             port = int(settings.get("port") or parts.port or _PORTS[parts.scheme])
@@ -78,14 +78,26 @@ def _connects(host: str, port: int, shown: str) -> None:
         raise _lacking(shown, str(error)) from error
 
 
-def _bucket(name: str, settings: Mapping[str, Any], shown: str) -> None:
-    """Asks for the bucket with the keys that DVC would use."""
+def _bucket(name: str, settings: Mapping[str, Any], environment: Mapping[str, str], shown: str) -> None:
+    """Asks for the bucket with the keys that DVC would use: those of its settings, else of the environment, else of
+    the files that either names."""
     import boto3
+    import botocore.session
+    from botocore import UNSIGNED
     from botocore.config import Config
     from botocore.exceptions import BotoCoreError, ClientError
 
+    known = botocore.session.Session()
+    for variable, option, own in (
+        ("AWS_SHARED_CREDENTIALS_FILE", "credentialpath", "credentials_file"),
+        ("AWS_CONFIG_FILE", "configpath", "config_file"),
+    ):
+        if settings.get(option) and not environment.get(variable):
+            known.set_config_variable(own, settings[option])
+    unsigned = UNSIGNED if settings.get("allow_anonymous_login") else None
     try:
         session = boto3.Session(
+            botocore_session=known,
             aws_access_key_id=settings.get("access_key_id"),
             aws_secret_access_key=settings.get("secret_access_key"),
             aws_session_token=settings.get("session_token"),
@@ -95,7 +107,10 @@ def _bucket(name: str, settings: Mapping[str, Any], shown: str) -> None:
         client = session.client(
             "s3",
             endpoint_url=settings.get("endpointurl"),
-            config=Config(connect_timeout=2, read_timeout=2, retries={"total_max_attempts": 1}),
+            verify=settings.get("ssl_verify"),
+            config=Config(
+                connect_timeout=2, read_timeout=2, retries={"total_max_attempts": 1}, signature_version=unsigned
+            ),
         )
         client.head_bucket(Bucket=name)
     except ClientError as error:

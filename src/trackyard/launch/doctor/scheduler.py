@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import getpass
 import re
+import shlex
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from shutil import which
@@ -218,7 +219,7 @@ def _rows(asked: Asked, words: list[str]) -> list[list[str]]:
         raise Warned(
             what=f"sacctmgr ends with {done.exit_code}: {_first_line(done)}",
             why="accounts and their limits are not known here; a job says whether they hold",
-            fix=f"sacctmgr {' '.join(words)}, by hand",
+            fix=f"{shlex.join(['sacctmgr', *words])}, by hand",
         )
     return [line.split("|") for line in done.stdout.splitlines() if line]
 
@@ -226,10 +227,12 @@ def _rows(asked: Asked, words: list[str]) -> list[list[str]]:
 def _ask(asked: Asked, argv: list[str]) -> str:
     done = asked.runner.run(argv, timeout_s=ANSWER_S)
     if done.exit_code != 0:
+        # A separator of columns would be one of programs in a shell.
+        line = shlex.join(argv)
         raise EnvironmentLacking(
-            what=f"`{' '.join(argv)}` ends with {done.exit_code}: {_first_line(done)}",
+            what=f"`{line}` ends with {done.exit_code}: {_first_line(done)}",
             why=f"site {asked.site.name} runs its stages as Slurm jobs",
-            fix=f"run this on a login node of {asked.site.name}, and look again: {' '.join(argv)}",
+            fix=f"run this on a login node of {asked.site.name}, and look again: {line}",
         )
     return done.stdout
 

@@ -2,29 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from pathlib import Path
 
 from trackyard.errors import EnvironmentLacking
 from trackyard.launch.doctor.asked import Asked
+from trackyard.launch.doctor.dvc_secrets import named
 from trackyard.launch.doctor.network import is_offline
-from trackyard.launch.doctor.remote import remote_of
 from trackyard.launch.preflight import Seen
 from trackyard.record.tracking.server import database, tracking_uri
 
 TOKEN = "HF_TOKEN"
 TRACKING = ("MLFLOW_TRACKING_USERNAME", "MLFLOW_TRACKING_PASSWORD", "MLFLOW_TRACKING_TOKEN")
-KEYS = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY")
 
 
 def secrets_row(asked: Asked) -> Seen:
-    """Each variable that may be needed here, set or not; gated data need a token before a GPU is asked for."""
+    """Each variable that a hub or a server may need, set or not; gated data need a token before a GPU is asked for."""
     environment, found = asked.environment, [_token(asked)]
     if database(tracking_uri(asked.root, environment)) is None:
-        found += [_named(environment, name) for name in TRACKING]
-    remote = remote_of(asked.root)
-    if remote is not None and str(remote[1]["url"]).startswith("s3://"):
-        found += _keys(environment, remote[1])
+        found += [named(environment, name) for name in TRACKING]
     return Seen(detail="; ".join(found), examined=len(found))
 
 
@@ -48,24 +43,3 @@ def _token(asked: Asked) -> str:
                 + "; a model comes with the fetching stage of its track",
             )
     return said
-
-
-def _named(environment: Mapping[str, str], name: str) -> str:
-    return f"{name} is {'set' if environment.get(name) else 'not set'}"
-
-
-def _keys(environment: Mapping[str, str], settings: Mapping[str, object]) -> list[str]:
-    """Those of an S3 remote: DVC's own, else the environment's, else a file of the user."""
-    if settings.get("access_key_id") and settings.get("secret_access_key"):
-        return ["keys of the DVC remote are in its configuration"]
-    stored = Path(
-        environment.get("AWS_SHARED_CREDENTIALS_FILE") or Path(environment.get("HOME", "~")) / ".aws/credentials"
-    )
-    if not all(environment.get(name) for name in KEYS) and not stored.expanduser().is_file():
-        raise EnvironmentLacking(
-            what=f"{', '.join(_named(environment, name) for name in KEYS)}, and no file of keys is there",
-            why="the DVC remote is an S3 store, which nobody reads without keys",
-            fix=f"export {' '.join(KEYS)} (from a prompt: read -rs {KEYS[1]}), or write both into "
-            ".dvc/config.local (access_key_id, secret_access_key)",
-        )
-    return [_named(environment, name) for name in KEYS]
