@@ -62,6 +62,19 @@ def test_build_lock_and_an_image_of_other_bytes(ask: Ask, root: Path) -> None:
     assert "small: NOT proved: " in told
 
 
+def test_other_files_of_the_image_are_told_and_stay(ask: Ask, root: Path) -> None:
+    words = ("build", NAME, "--build-arg", "BASE=base.sif")
+    assert "other files" not in ask(*words).output
+    older = [root / "containers" / f"{NAME}-{digit * 12}.sif" for digit in "ab"]
+    for path in older:
+        path.write_bytes(b"older")
+    line = "2 other files of it in the store, 10 B; where no checkout has locked them and no job runs in them: rm "
+    # Each command has an apptainer of its own here: to the second, the labels of the first build are unknown.
+    for told in (ask(*words).output, ask("verify", NAME, code=1).output):
+        assert f"{line}{older[0]} {older[1]}\n" in told
+    assert all(path.is_file() for path in older)
+
+
 @pytest.mark.parametrize("text", ["BASE", "=x"])
 def test_a_build_argument_is_a_name_and_a_value(ask: Ask, text: str) -> None:
     with pytest.raises(ConfigError, match="--build-arg"):

@@ -51,12 +51,12 @@ def test_verify_proves_the_image_and_stops_at_what_is_not_so(copy: SmallImage) -
     root, good = copy.root, (copy.root / IMAGE_LOCK).read_text()
     proved = trackyard(root, "image", "verify", NAME)
     assert proved.returncode == 0, proved
-    assert "small: proved: 0 of 5 checks failed" in proved.stdout
+    assert "small: proved: 0 of 6 checks failed" in proved.stdout
 
     def wrong(*said: str) -> None:
         found = trackyard(root, "image", "verify", NAME)
         assert found.returncode == 1, found
-        assert "small: NOT proved: 1 of 5 checks failed" in found.stdout
+        assert "small: NOT proved: 1 of 6 checks failed" in found.stdout
         assert not [text for text in said if text not in found.stdout], found.stdout
 
     with open(copy.path, "r+b") as file:

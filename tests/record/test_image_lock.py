@@ -28,8 +28,9 @@ def test_what_is_written_is_read(tmp_path: Path) -> None:
     assert lock.images["a"].digest == "sha256:" + "3" * 64
 
 
-def test_the_lock_of_this_repository_is_readable() -> None:
-    read_lock(ROOT)
+def test_the_lists_that_the_lock_of_this_repository_names_are_here() -> None:
+    locked = read_lock(ROOT).images.values()
+    assert not [name for one in locked for name in (one.sbom, one.packages) if not (ROOT / name).is_file()]
 
 
 @pytest.mark.parametrize(

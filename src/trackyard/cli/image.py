@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import os
+import shlex
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from trackyard.cli.printing import print_check, print_json, size
 from trackyard.cli.root import repository_root
 from trackyard.errors import EXIT_FAILED, ConfigError
+
+if TYPE_CHECKING:
+    from trackyard.launch.sites import Site
 
 app = typer.Typer(help="Container images: build one, prove it, run commands in it.", no_args_is_help=True)
 
@@ -29,9 +33,11 @@ def build(
     from trackyard.runner import SystemRunner
 
     root = repository_root()
+    site = chosen_site(root)
     locked = build_image(
-        root, name, SystemRunner(), site=chosen_site(root), given=_arguments(build_arg or []), temporary=tmp, say=_say
+        root, name, SystemRunner(), site=site, given=_arguments(build_arg or []), temporary=tmp, say=_say
     )
+    _tell_others(root, name, site)
     print(f"{name}: {locked.digest}, {size(locked.sif_bytes)}; next: trackyard image verify {name}")
 
 
@@ -44,7 +50,9 @@ def verify(name: Name) -> None:
     from trackyard.runner import SystemRunner
 
     root = repository_root()
-    report = run_checks(checks(root, name, SystemRunner(), site=chosen_site(root)), progress=print_check)
+    site = chosen_site(root)
+    report = run_checks(checks(root, name, SystemRunner(), site=site), progress=print_check)
+    _tell_others(root, name, site)
     examined = sum(row.examined for row in report.rows)
     print(f"{name}: {'proved' if report.ok else 'NOT proved'}: {report.count('failed')} of {len(report.rows)} checks "
           f"failed, {examined} things examined")  # fmt: skip
@@ -113,6 +121,19 @@ def sbom(name: Name) -> None:
     image, digest = named_image(root, name, chosen_site(root))
     packages = packages_inside(image, digest, root, SystemRunner())
     print_json(sbom_document(name, digest.partition(":")[2], packages))
+
+
+def _tell_others(root: Path, name: str, site: Site | None) -> None:
+    """Other files of an image in a store. Nothing is removed: other checkouts may run in them."""
+    from trackyard.launch.image.finding import image_folder
+    from trackyard.launch.image.lock_file import locked_image
+    from trackyard.launch.image.space import others
+
+    found = others(image_folder(root, site), name, locked_image(root, name).file)
+    if found:
+        total = sum(path.stat().st_size for path in found)
+        print(f"{name}: {len(found)} other files of it in the store, {size(total)}; where no checkout has locked them "
+              f"and no job runs in them: {shlex.join(['rm', *map(str, found)])}")  # fmt: skip
 
 
 def _arguments(given: list[str]) -> dict[str, str]:

@@ -7,16 +7,16 @@ import json
 import shutil
 import tempfile
 from pathlib import Path
-from typing import NamedTuple
 
 import pytest
 
 from tests.cluster.small_image import NAME, git
 from tests.launch.image.fake_apptainer import FakeApptainer
+from trackyard.acquire.places import Room
 from trackyard.errors import ConfigError, DataError, EnvironmentLacking, TrackyardError
+from trackyard.launch.image import space
 from trackyard.launch.image.building import build, build_environment
 from trackyard.launch.image.lock_file import Locked, locking, read_lock
-from trackyard.launch.image.space import require_space
 from trackyard.launch.sites import Partition, Site, Storage
 
 
@@ -169,18 +169,53 @@ def test_a_base_of_a_registry_has_a_digest(root: Path, apptainer: FakeApptainer)
                 make(root, apptainer, BASE_NAME="debian:12", BASE_DIGEST=digest)
 
 
-class Usage(NamedTuple):
-    total: int
-    used: int
-    free: int
-
-
 def test_room_is_looked_at_first(root: Path, apptainer: FakeApptainer, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(shutil, "disk_usage", lambda _: Usage(10**12, 0, 3 * 10**9))
-    require_space("x", 10**9, {"the image folder": root})
-    with pytest.raises(EnvironmentLacking, match=r"no room to build small: the temp.*the image"):
+    monkeypatch.setattr(space, "room", lambda _: Room(device=1, free_bytes=3 * 10**9, free_inodes=None))
+    with pytest.raises(EnvironmentLacking, match=r"no room to build small: where it is unpacked.*where it is written"):
         make(root, apptainer)
     assert not [argv for argv, _ in apptainer.calls if argv[0] == "sh"]
+
+
+@pytest.mark.parametrize(
+    ("free_bytes", "free_inodes", "said"),
+    [
+        (6 * 10**9, 110_000, None),
+        (6 * 10**9, None, None),
+        (6 * 10**9 - 10**8, 110_000, "5.9 GB free, 6.0 GB needed"),
+        (10**12, 109_999, "109,999 inodes free, 110,000 needed"),
+        (10**9, 5, "1.0 GB free, 6.0 GB needed and 5 inodes free, 110,000 needed"),
+    ],
+)
+def test_what_is_there_and_what_is_needed_is_said(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, free_bytes: int, free_inodes: int | None, said: str | None
+) -> None:
+    small, large = tmp_path / "small", Room(device=1, free_bytes=10**12, free_inodes=1)
+    given = Room(device=2, free_bytes=free_bytes, free_inodes=free_inodes)
+    monkeypatch.setattr(space, "room", lambda path: given if path == small else large)
+    if said is None:
+        space.require_space("x", 10**9, unpacked=small, written=tmp_path)
+        return
+    with pytest.raises(EnvironmentLacking) as raised:
+        space.require_space("x", 10**9, unpacked=small, written=tmp_path)
+    assert raised.value.what == f"no room to build x: where it is unpacked, {small}: {said}"
+    assert raised.value.fix.startswith("trackyard image build x --tmp DIR")
+    assert "ls -lhS" not in raised.value.fix, "the other place has room: one inode is all it needs"
+
+
+def test_another_temporary_directory_does_not_help_the_store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    full, large = Room(device=1, free_bytes=0, free_inodes=None), Room(device=2, free_bytes=10**12, free_inodes=None)
+    monkeypatch.setattr(space, "room", lambda path: full if path == tmp_path else large)
+    with pytest.raises(EnvironmentLacking, match="where it is written") as raised:
+        space.require_space("x", 10**9, unpacked=tmp_path / "a", written=tmp_path)
+    assert raised.value.fix == f"remove what nobody needs there: ls -lhS {tmp_path}"
+
+
+def test_other_files_of_an_image_are_told_from_those_of_others(tmp_path: Path) -> None:
+    mine = [f"cpu-{digit * 12}.sif" for digit in "abc"]
+    for name in (*mine, "cpu.sif", "cpu-abc.sif", "cpu-2-aaaaaaaaaaaa.sif", "train-aaaaaaaaaaaa.sif", ".cpu.sif"):
+        (tmp_path / name).write_bytes(b"")
+    assert space.others(tmp_path, "cpu", mine[1]) == [tmp_path / mine[0], tmp_path / mine[2]]
+    assert space.others(tmp_path / "absent", "cpu", mine[1]) == []
 
 
 def test_lock_and_file_agree_where_cleaning_up_fails(

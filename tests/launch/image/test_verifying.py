@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.launch.image.fake_apptainer import LABELS, FakeApptainer
+from tests.launch.image.fake_apptainer import INSIDE, LABELS, FakeApptainer
 from trackyard.acquire.files.stat_cache import StatCache, place_of, stamp
 from trackyard.errors import EnvironmentLacking
 from trackyard.launch.image.finding import named_image
@@ -33,6 +33,7 @@ def test_a_fresh_image_is_proved(world: World) -> None:
     assert found.ok
     assert [(row.name, row.examined) for row in found.rows] == [
         ("file", 1), ("definition", 1), ("package lock", 1), ("labels", 9), ("packages", 4),
+        ("inside", 4),
     ]  # fmt: skip
 
 
@@ -96,10 +97,13 @@ def test_what_is_wrong_is_named_and_the_rest_is_examined_all_the_same(world: Wor
     found = report(world)
     assert not found.ok
     failed = [each for each in found.rows if each.state == "failed"]
-    assert [each.name for each in failed] == [row]
+    # A list that was changed is neither what the SBOM has nor what is installed.
+    assert [each.name for each in failed] == ([row, "inside"] if wrong == "package list" else [row])
     assert what in failed[0].detail
     assert "trackyard image" in failed[0].fix or "git" in failed[0].fix or "build it again" in failed[0].fix
-    assert len(found.rows) == 5
+    assert len(found.rows) == 6
+    skipped = [(each.name, each.detail) for each in found.rows if each.state == "skipped"]
+    assert skipped == ([("inside", "not entered: the file is not the locked one")] if row == "file" else [])
 
 
 def test_uncommitted_sources_are_said(world: World) -> None:
@@ -115,6 +119,49 @@ def test_a_package_that_the_list_has_and_the_sbom_has_not(world: World) -> None:
     dropped = document["components"].pop()
     path.write_text(json.dumps(document))
     assert f"differ, first in {dropped['name']}" in report(world).rows[4].detail
+
+
+INSTALLED: dict[str, tuple[list[list[str]], str]] = {
+    "missing": ([["pip", "24.0"]], ": pip Tiny_Thing 1.0+cpu is listed, not inside"),
+    "another version": (
+        [["Tiny_Thing", "1.1"], ["pip", "24.0"]],
+        ": pip Tiny_Thing 1.0+cpu is listed, not inside; pip Tiny_Thing 1.1 is inside, not listed",
+    ),
+    "more": ([*INSIDE["pip"], ["evil", "6"]], ": pip evil 6 is inside, not listed"),
+    "many more": (
+        [*INSIDE["pip"], *([f"evil{n}", "6"] for n in range(7))],
+        "evil4 6 is inside, not listed; and 2 more",
+    ),
+}
+
+
+@pytest.mark.parametrize("how", INSTALLED)
+def test_the_lists_are_compared_with_what_is_installed_inside(world: World, how: str) -> None:
+    installed, said = INSTALLED[how]
+    world[1].inside["pip"] = installed
+    (failed,) = [row for row in report(world).rows if row.state == "failed"]
+    assert failed.name == "inside"
+    assert failed.detail.endswith(said)
+
+
+def test_bytes_that_are_not_locked_are_not_run(world: World) -> None:
+    def entered() -> int:
+        return sum("exec" in argv for argv, _ in world[1].calls)
+
+    before = entered()
+    assert report(world).ok
+    assert entered() == before + 1, "the control"
+    bytes_of_the_image(world)
+    report(world)
+    assert entered() == before + 1
+
+
+def test_an_image_that_cannot_be_entered_is_not_proved(world: World) -> None:
+    world[1].inside = {}
+    found = report(world)
+    assert not found.ok
+    assert [(row.name, row.state) for row in found.rows][-1] == ("inside", "failed")
+    assert "does not say what is installed in it" in found.rows[-1].detail
 
 
 def test_an_image_that_is_not_locked(root: Path, apptainer: FakeApptainer) -> None:

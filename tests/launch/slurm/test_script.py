@@ -156,6 +156,7 @@ def test_no_secret_enters_a_script(monkeypatch: pytest.MonkeyPatch) -> None:
         {"exports": (("HARMLESS", "canary-7f3a9"),)},
         {"command": ("run", "--with=canary-7f3a9")},
         {"options": (("comment", "canary-7f3a9"),)},
+        {"modules": ("gcc/canary-7f3a9",)},
         {"exports": (("MLFLOW_TRACKING_URI", f"http://me{':'}canary@host/"),)},
     ):
         with pytest.raises(ConfigError, match="holds a secret") as raised:

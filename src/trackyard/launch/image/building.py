@@ -54,7 +54,7 @@ def build(
         )
     before = read_lock(root).images.get(name)
     expected = expected_bytes(name, before.sif_bytes if before else None)
-    require_space(name, expected, {"the temporary directory": place, "the image folder": folder})
+    require_space(name, expected, unpacked=place, written=folder)
     with locking(root), tempfile.TemporaryDirectory(prefix="trackyard-image-", dir=place) as scratch:
         work = Path(scratch)
         if WHEELS in used_arguments(definition.decode()) and WHEELS not in arguments:

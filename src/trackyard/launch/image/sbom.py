@@ -44,9 +44,10 @@ class Package:
 def packages_inside(image: Path, digest: str, workdir: Path, runner: Runner) -> tuple[Package, ...]:
     """Packages of the distribution and of Python in an image, by kind and name, as the image itself lists them.
 
-    TrackyardError where it cannot say: no python3, no dpkg-query, or nothing installed by either.
+    Isolated: what lies in `workdir`, where it starts, is not installed. TrackyardError where it cannot say: no python3,
+    no dpkg-query, or nothing installed by either.
     """
-    entering = Entering(image=image, digest=digest, command=("python3", "-c", _LIST), workdir=workdir, gpus=False,
+    entering = Entering(image=image, digest=digest, command=("python3", "-I", "-c", _LIST), workdir=workdir, gpus=False,
                         environment={"PYTHONNOUSERSITE": "1"})  # fmt: skip
     done = runner.run(
         entering_argv(entering), env=entering_environment(entering, os.environ), cwd=workdir, timeout_s=300.0

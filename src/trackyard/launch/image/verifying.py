@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
-from functools import partial
+from collections.abc import Callable
+from functools import cache, partial
 from pathlib import Path
 
-from trackyard.errors import DataError
+from trackyard.errors import DataError, TrackyardError
 from trackyard.launch.image.arguments import sha256_of
 from trackyard.launch.image.describing import (
     CUDA_LABEL,
@@ -21,29 +22,34 @@ from trackyard.launch.image.describing import (
 )
 from trackyard.launch.image.finding import image_folder, read_sha256, require_locked
 from trackyard.launch.image.lock_file import CONTAINERS, IMAGE_LOCK, Locked, locked_image
-from trackyard.launch.image.sbom import require_sbom
-from trackyard.launch.preflight import Check, Seen
+from trackyard.launch.image.sbom import package_list, packages_inside, require_sbom
+from trackyard.launch.preflight import Check, Seen, Skipped
 from trackyard.launch.sites import Site
 from trackyard.runner import Runner
 
 PACKAGE_LOCK = Path("requirements.lock")
+NAMED = 5
+"""Packages that differ, of those that are named."""
 
 
 def checks(root: Path, name: str, runner: Runner, *, site: Site | None) -> list[Check]:
     """What is to be proved of the image `name`, for `run_checks`. EnvironmentLacking where it is not locked."""
     locked = locked_image(root, name)
     path = image_folder(root, site) / locked.file
+    # Both that ask for the bytes are told of one reading of them.
+    digest_of = cache(read_sha256)
     return [
-        Check(name="file", run=partial(_file, path, name, locked)),
+        Check(name="file", run=partial(_file, path, name, locked, digest_of)),
         Check(name="definition", run=partial(_definition, root, name, locked)),
         Check(name="package lock", run=partial(_package_lock, root, name, locked)),
         Check(name="labels", run=partial(_labels, root, path, name, locked, runner)),
         Check(name="packages", run=partial(_packages, root, name, locked)),
+        Check(name="inside", run=partial(_inside, root, path, name, locked, digest_of, runner)),
     ]
 
 
-def _file(path: Path, name: str, locked: Locked) -> Seen:
-    require_locked(path, name, locked, digest_of=read_sha256)
+def _file(path: Path, name: str, locked: Locked, digest_of: Callable[[Path], str]) -> Seen:
+    require_locked(path, name, locked, digest_of=digest_of)
     return Seen(detail=f"{path}: {locked.digest}, {locked.sif_bytes} bytes", examined=1)
 
 
@@ -111,6 +117,31 @@ def _packages(root: Path, name: str, locked: Locked) -> Seen:
             fix=_again(name),
         )
     return Seen(detail=f"{count} in {locked.sbom}", examined=count)
+
+
+def _inside(
+    root: Path, path: Path, name: str, locked: Locked, digest_of: Callable[[Path], str], runner: Runner
+) -> Seen:
+    """The packages that the image itself lists, against the list. Bytes that are not the locked ones are not run."""
+    try:
+        require_locked(path, name, locked, digest_of=digest_of)
+    except TrackyardError as error:
+        raise Skipped("not entered: the file is not the locked one") from error
+    listed = set(_bytes(root / locked.packages, name).decode().splitlines())
+    there = set(package_list(packages_inside(path, locked.digest, root, runner)).splitlines())
+    differing = sorted(listed ^ there)
+    if differing:
+        named = "; ".join(
+            f"{' '.join(line.split())} is {'listed, not inside' if line in listed else 'inside, not listed'}"
+            for line in differing[:NAMED]
+        )
+        more = f"; and {len(differing) - NAMED} more" if len(differing) > NAMED else ""
+        raise DataError(
+            what=f"{locked.packages} is not what is installed in {path}: {named}{more}",
+            why="what a run is said to have used is read from the list",
+            fix=_again(name),
+        )
+    return Seen(detail=f"{len(there)} installed, as {locked.packages} has them", examined=len(there))
 
 
 def _bytes(path: Path, name: str) -> bytes:

@@ -41,7 +41,7 @@ def render(job: BatchJob) -> str:
     lines.append(f"exec {' '.join(_quoted(word, 'the command') for word in job.command)}")
     text = "\n".join(lines) + "\n"
     require_public(
-        [*job.command, *(f"{name}={value}" for name, value in (*job.exports, *job.options))],
+        [*job.command, *job.modules, *(f"{name}={value}" for name, value in (*job.exports, *job.options))],
         fix="leave it out: jobs read tokens where their programs keep them, and never from a script",
     )
     return text
