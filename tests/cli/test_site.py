@@ -76,7 +76,9 @@ def test_the_site_of_the_environment_is_taken_else_the_local_one(ask: Ask) -> No
 
 def test_check_settles_every_shape(ask: Ask) -> None:
     lines = ask("check", "anvil", TRACKYARD_ACCOUNT="mine").stdout.splitlines()
-    assert [line.split()[:2] for line in lines] == [["OK", "train"], ["OK", "gpu"], ["OK", "cpu"]]
+    assert [line.split()[:2] for line in lines[:-1]] == [["OK", "train"], ["OK", "gpu"], ["OK", "cpu"]]
+    assert lines[-1].startswith("checked: the account, and GPUs")
+    assert lines[-1].endswith("Slurm was not asked: trackyard doctor --site anvil")
 
 
 def test_a_missing_account_is_refused_once(ask: Ask) -> None:

@@ -59,6 +59,7 @@ def shipped(tmp_path_factory: pytest.TempPathFactory) -> Path:
         (root / name).symlink_to(ROOT / name)
     for name in ("params.yaml", "requirements.lock", "dvc.yaml", "data.dvc"):
         shutil.copy(ROOT / name, root / name)
+    shutil.copytree(ROOT / "pipelines", root / "pipelines")
     git(root, "init", "--quiet")
     dvc(root, "init", "--quiet")
     git(root, "add", "requirements.lock")
@@ -102,16 +103,78 @@ def test_cost_and_chain_of_the_full_recipe_on_anvil_are_printed_from_the_plan_al
 def test_a_shorter_job_makes_a_longer_chain(
     shipped: Path, ask: Ask, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    body = yaml.safe_load((ROOT / "sites" / "anvil.yaml").read_text())
-    body["shapes"]["train"]["minutes"] = 720
-    root = tmp_path / "root"
-    shutil.copytree(shipped, root, symlinks=True, ignore=shutil.ignore_patterns("sites"))
-    (root / "sites").mkdir()
-    (root / "sites" / "anvil.yaml").write_text(yaml.safe_dump(body))
-    monkeypatch.chdir(root)
+    monkeypatch.chdir(with_site(shipped, tmp_path / "root", minutes=720))
     found = told(ask("stage1", "--dry-run", "--site", "anvil", "--profile", "h100", "--json"))
     estimate = found["jobs"][0]["estimate"]
     assert (estimate["lives"] - 1) * 12 < estimate["hours"] < estimate["lives"] * 12
+
+
+def with_site(shipped: Path, root: Path, **train: int) -> Path:
+    """A copy whose site anvil asks for something else for trainings."""
+    body = yaml.safe_load((ROOT / "sites" / "anvil.yaml").read_text())
+    body["shapes"]["train"] |= train
+    shutil.copytree(shipped, root, symlinks=True, ignore=shutil.ignore_patterns("sites"))
+    (root / "sites").mkdir()
+    (root / "sites" / "anvil.yaml").write_text(yaml.safe_dump(body))
+    return root
+
+
+@pytest.mark.parametrize(
+    ("target", "stage", "fewer"),
+    [
+        ("stage1", "stage1", 2),
+        ("pipelines/pile_ffn/dvc.yaml:train@baseline-42", "pipelines/pile_ffn/dvc.yaml:train@baseline-42", 1),
+        ("pipelines/datacomp/dvc.yaml:train@world-42", "pipelines/datacomp/dvc.yaml:train@world-42", 2),
+    ],
+    ids=["molmo2", "pile_ffn", "datacomp"],
+)
+def test_a_plan_that_does_not_divide_over_the_ranks_is_an_obstacle_until_there_are_fewer(
+    shipped: Path, ask: Ask, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, target: str, stage: str, fewer: int
+) -> None:
+    monkeypatch.chdir(shipped)
+    found = told(ask(target, "--dry-run", "--site", "anvil", "--json"))
+    (refused,) = [one for one in found["obstacles"] if "ranks" in one["what"]]
+    assert refused["what"].startswith(f"{stage} cannot be done by 4 ranks, of params.yaml: packs_per_step=")
+    possible = f"`nodes: 1, tasks_per_node: {fewer}, gpus_per_node: {fewer}` in shapes.train of sites/anvil.yaml"
+    assert possible in refused["fix"]
+    monkeypatch.chdir(with_site(shipped, tmp_path / "root", tasks_per_node=fewer, gpus_per_node=fewer))
+    found = told(ask(target, "--dry-run", "--site", "anvil", "--json"))
+    assert [one for one in found["obstacles"] if "ranks" in one["what"]] == []
+
+
+def test_a_chain_that_is_longer_than_its_lives_is_an_obstacle(
+    shipped: Path, ask: Ask, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(shipped)
+
+    def endless(partition: str, profile: str) -> list[str]:
+        found = told(
+            ask("stage3", "--dry-run", "--site", "anvil", "--partition", partition, "--profile", profile, "--json")
+        )
+        return [one["what"] for one in found["obstacles"] if " lives of " in one["what"]]
+
+    (refused,) = endless("gpu", "a100-40")
+    assert refused.startswith("stage2 takes ")
+    assert refused.endswith("lives of 48 h, and site anvil gives a job 20")
+    assert endless("ai", "h100") == []
+
+
+def test_what_was_not_estimated_is_not_in_the_total(
+    shipped: Path, ask: Ask, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.chdir(with_site(shipped, tmp_path / "root", tasks_per_node=1, gpus_per_node=1))
+    printed = ask("pipelines/pile_ffn/dvc.yaml:train@baseline-42", "--dry-run", "--site", "anvil").output
+    assert "; 1 of 5 jobs are estimated, the others not counted" in printed
+    assert "estimated by the parameters in force, not submitted" in printed
+
+
+def test_without_a_job_that_is_granted_only_the_obstacles_are_printed(
+    shipped: Path, ask: Ask, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(shipped)
+    printed = ask("stage1", "--dry-run", "--site", "anvil", "--partition", "shared").output
+    assert printed.startswith("before it can be submitted:\n")
+    assert "partition shared, cannot grant what is asked for train" in printed
 
 
 @pytest.fixture(scope="module")
@@ -157,6 +220,20 @@ def test_what_is_submitted_is_told(toy: Path, ask: Ask, slurm: FakeSlurm, monkey
     assert "submitted parts-parts (2 tasks): 5, never run; after other" in printed
     assert "submitted parts: 6, never run; after parts-parts" in printed
     assert printed.splitlines()[-1].startswith("graph     parts-")
+
+
+def test_ranks_that_a_plan_refuses_are_not_submitted(toy: Path, ask: Ask, slurm: FakeSlurm) -> None:
+    (toy / "profiles").symlink_to(ROOT / "profiles")
+    (toy / "params.yaml").write_text((toy / "params.yaml").read_text() + (ROOT / "params.yaml").read_text())
+    graph = (toy / "dvc.yaml").read_text()
+    (toy / "dvc.yaml").write_text(graph.replace("cp in/data.txt first.txt", "trackyard run pile_ffn train baseline-42"))
+    with pytest.raises(ConfigError, match=r"first cannot be done by 2 ranks, of params\.yaml"):
+        ask("first", "--site", "toy")
+    assert slurm.submitted == []
+    site = (toy / "sites" / "toy.yaml").read_text()
+    (toy / "sites" / "toy.yaml").write_text(site.replace("tasks_per_node: 2", "tasks_per_node: 1"))
+    ask("first", "--site", "toy")
+    assert len(slurm.submitted) == 1
 
 
 def test_nothing_to_do_is_told(toy: Path, ask: Ask, slurm: FakeSlurm) -> None:

@@ -234,6 +234,7 @@ def test_prices_of_anvil(anvil: Site) -> None:
     assert units(anvil, partition="ai", nodes=3, gpus_per_node=4, memory_gb_per_node=480) == 12
     assert units(anvil, partition="ai", gpus_per_node=1, memory_gb_per_node=240) == pytest.approx(2, abs=1e-4)
     assert units(anvil, partition="shared", cores_per_task=8) == 8
+    assert units(anvil, partition="highmem", memory_gb_per_node=500) == pytest.approx(4 * 64, rel=1e-3)
     assert units(anvil, partition="shared", memory_gb_per_node=16 * 1896 * MIB / 1e9) == pytest.approx(16, abs=1e-3)
     assert units(anvil, partition="wholenode", nodes=2) == 256
     assert units(anvil, partition="highmem", cores_per_task=3) == 12

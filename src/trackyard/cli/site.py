@@ -80,6 +80,11 @@ def check(
     elif shapes:
         for kind, job in jobs.items():
             print(f"OK   {kind:8} {job_line(job)}")
+        if jobs:
+            print(
+                f"checked: the account, and GPUs, nodes, cores, memory and time against sites/{site.name}.yaml; "
+                f"Slurm was not asked: trackyard doctor --site {site.name}"
+            )
     else:
         print(f"site {site.name} asks for nothing: it has no scheduler, or no shapes")
     sys.exit(failures.exit_code)

@@ -56,15 +56,19 @@ def print_space(site: Site, systems: Sequence[Filled]) -> None:
 def job_line(job: Mapping[str, Any]) -> str:
     """A request and its price in a line."""
     request: Request = job["request"]
-    gpus = f" with {request.gpus_per_node} GPUs" if request.gpus_per_node else ""
+    gpus = f" with {_counted(request.gpus_per_node, 'GPU')}" if request.gpus_per_node else ""
     memory = "" if request.memory_mb_per_node is None else f", {request.memory_mb_per_node:,} MB"
     hours, minutes = divmod(request.minutes, 60)
     price = job["service_units_per_hour"]
     cost = "" if price is None else f"; {price:,.4g} service units an hour, {job['credits'] or 'no'} credits"
     return (
-        f"{request.nodes} x {request.partition}{gpus}: {request.tasks_per_node} tasks of {request.cores_per_task} "
-        f"cores{memory} on a node, {hours}:{minutes:02} h{cost}"
+        f"{request.nodes} x {request.partition}{gpus}: {_counted(request.tasks_per_node, 'task')} of "
+        f"{request.cores_per_task} cores{memory} on a node, {hours}:{minutes:02} h{cost}"
     )
+
+
+def _counted(number: int, name: str) -> str:
+    return f"1 {name}" if number == 1 else f"{number} {name}s"
 
 
 def _facts(site: Site, environment: Mapping[str, str]) -> Iterator[tuple[str, str]]:

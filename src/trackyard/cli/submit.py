@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Annotated
 
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from trackyard.launch.jobs.from_dvc import Wanted
+    from trackyard.launch.jobs.graph import Graph
     from trackyard.launch.sites import Site
 
 
@@ -72,14 +74,16 @@ def _parts(typed: Sequence[str]) -> dict[str, int]:
 def _show(root: Path, wanted: Wanted, site: Site, profile: str | None, *, as_json: bool) -> None:
     from trackyard.cli.submit_estimates import estimates
     from trackyard.cli.submit_printing import as_document, print_plan
+    from trackyard.cli.submit_refusals import refusals
     from trackyard.launch.jobs.from_dvc import survey
 
     plan = survey(root, wanted, site, environment=os.environ)
     found = estimates(root, site, plan.graph.jobs, profile)
+    obstacles = (*plan.obstacles, *refusals(root, site, plan.graph.jobs, found, profile))
     if as_json:
-        print_json(as_document(plan.graph, plan.obstacles, found, None))
-    elif plan.graph.jobs or plan.obstacles:
-        print_plan(plan.graph, site, found, plan.obstacles)
+        print_json(as_document(plan.graph, obstacles, found, None))
+    elif plan.graph.jobs or obstacles:
+        print_plan(plan.graph, site, found, obstacles, profile)
     else:
         _nothing(wanted)
 
@@ -90,7 +94,10 @@ def _submit(root: Path, wanted: Wanted, site: Site, *, as_json: bool) -> None:
     from trackyard.launch.slurm.client import SlurmClient
     from trackyard.runner import SystemRunner
 
-    kept = submit_stale(root, wanted, SlurmClient(SystemRunner()), site)
+    def approve(graph: Graph) -> None:
+        _require_that_it_can_end(root, site, graph)
+
+    kept = submit_stale(root, wanted, SlurmClient(SystemRunner()), site, approve=approve)
     if kept is None:
         if as_json:
             print_json(nothing_document(wanted.targets, site))
@@ -102,6 +109,19 @@ def _submit(root: Path, wanted: Wanted, site: Site, *, as_json: bool) -> None:
         print_json(as_document(kept.graph, (), None, ids))
     else:
         print_submitted(kept.graph, ids)
+
+
+def _require_that_it_can_end(root: Path, site: Site, graph: Graph) -> None:
+    """Raises the first obstacle that the estimates show, before anything waits in a queue; tells what is doubtful."""
+    from trackyard.cli.submit_estimates import estimates
+    from trackyard.cli.submit_printing import doubts
+    from trackyard.cli.submit_refusals import refusals
+
+    found = estimates(root, site, graph.jobs, None)
+    for refused in refusals(root, site, graph.jobs, found, None):
+        raise refused
+    for line in doubts(graph, found):
+        print(f"warning: {line}", file=sys.stderr)
 
 
 def _nothing(wanted: Wanted) -> None:

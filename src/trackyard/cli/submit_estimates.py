@@ -10,13 +10,17 @@ from typing import TYPE_CHECKING
 from trackyard.errors import TrackyardError
 
 if TYPE_CHECKING:
+    from trackyard.estimate.devices import Device
     from trackyard.estimate.forecast import Check
+    from trackyard.estimate.workload import Workload
     from trackyard.launch.jobs.graph import Job
     from trackyard.launch.sites import Partition, Site
     from trackyard.launch.slurm.batch import Request
 
 ESTIMATED = {"molmo2": None, "pile_ffn": "train", "datacomp": "train"}
 """Stages that are estimated one by one, by track; None: all that train."""
+UNTOLD = "only training stages are estimated one by one"
+"""Why there is no estimate of the others."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -50,6 +54,30 @@ def estimates(root: Path, site: Site, jobs: Iterable[Job], profile: str | None) 
     return found
 
 
+def is_estimated(track: str, stage: str) -> bool:
+    """Whether what a stage takes is told by itself."""
+    return track in ESTIMATED and ESTIMATED[track] in (None, stage)
+
+
+def planned_work(
+    root: Path, site: Site, request: Request, track: str, stage: str, profile: Path, *, ranks: int
+) -> tuple[Workload, Device]:
+    """A stage in numbers on so many ranks, and what computes it; TrackyardError where its plan refuses them."""
+    from trackyard.cli.estimate import device_there, planned_lengths
+    from trackyard.recipes.stages import Asked, device_named, workload
+
+    device = device_there(site, request.partition, device_named(profile))
+    asked = Asked(
+        track=track,
+        stage=stage,
+        profile=profile,
+        # Where srun starts one process on one node, the stage starts as many as its parameters say.
+        world=ranks if ranks > 1 else None,
+        lengths=planned_lengths(root, profile, track, stage),
+    )
+    return workload(asked, device), device
+
+
 def longest_chain(jobs: Sequence[Job], found: Estimates) -> int:
     """Lives one after the other along the dependencies; a job that is not estimated counts as one."""
     ends: dict[str, int] = {}
@@ -63,28 +91,18 @@ def longest_chain(jobs: Sequence[Job], found: Estimates) -> int:
 def _estimate(
     root: Path, site: Site, track: str, stage: str, request: Request, profile: str | None
 ) -> JobEstimate | str:
-    if track not in ESTIMATED or ESTIMATED[track] not in (None, stage):
-        return "only training stages are estimated one by one"
-    from trackyard.cli.estimate import device_there, planned_lengths
+    if not is_estimated(track, stage):
+        return UNTOLD
     from trackyard.estimate.calibration import FILE, calibrate, cases_of, read_measurements
     from trackyard.estimate.forecast import Machine, forecast
     from trackyard.launch.charges import service_units_per_hour
-    from trackyard.recipes.stages import Asked, device_named, profile_path, rebuild, workload
+    from trackyard.recipes.stages import profile_path, rebuild
 
     path = profile_path(root, profile)
     where = _limited(site, request)
     partition = where.partitions[request.partition]
-    device = device_there(where, request.partition, device_named(path))
-    asked = Asked(
-        track=track,
-        stage=stage,
-        profile=path,
-        # Where srun starts one process on one node, the stage starts as many as its parameters say.
-        world=request.ranks if request.ranks > 1 else None,
-        lengths=planned_lengths(root, path, track, stage),
-    )
     try:
-        work = workload(asked, device)
+        work, device = planned_work(root, where, request, track, stage, path, ranks=request.ranks)
     except TrackyardError as error:
         return error.what
     if device.is_cpu and work.engine.precision == "bf16":

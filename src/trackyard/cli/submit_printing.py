@@ -9,7 +9,7 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from trackyard.cli.submit_estimates import Estimates, JobEstimate, longest_chain
+from trackyard.cli.submit_estimates import UNTOLD, Estimates, JobEstimate, longest_chain
 from trackyard.errors import TrackyardError
 from trackyard.launch.jobs.graph import Graph, Job
 from trackyard.launch.jobs.submitting import units
@@ -20,9 +20,13 @@ SCHEMA = "trackyard-submission/1"
 WIDTH = 150
 
 
-def print_plan(graph: Graph, site: Site, found: Estimates, obstacles: Sequence[TrackyardError]) -> None:
+def print_plan(
+    graph: Graph, site: Site, found: Estimates, obstacles: Sequence[TrackyardError], profile: str | None
+) -> None:
     """A dry run: a row for each job or array, totals, and what must be done before it can be submitted."""
-    shown = Table(title=f"{', '.join(graph.targets)} at {site.name}, not submitted", title_justify="left")
+    by = "the parameters in force" if profile is None else f"profile {profile}"
+    title = f"{', '.join(graph.targets)} at {site.name}, estimated by {by}, not submitted"
+    shown = Table(title=title, title_justify="left")
     shown.add_column("job", no_wrap=True)
     for name in ("why", "asks for", "after"):
         shown.add_column(name, overflow="fold")
@@ -38,9 +42,10 @@ def print_plan(graph: Graph, site: Site, found: Estimates, obstacles: Sequence[T
             _after(graph, first),
             *_taken([found[one.name] for one in members]),
         )
-    Console(width=WIDTH).print(shown)
-    for line in [*_totals(graph, found), *_limits(graph, found), *_unestimated(graph, found)]:
-        print(line)
+    if graph.jobs:
+        Console(width=WIDTH).print(shown)
+        for line in [*_totals(graph, found), *_limits(graph, found), *_unestimated(graph, found)]:
+            print(line)
     if obstacles:
         print("before it can be submitted:")
     for obstacle in obstacles:
@@ -156,10 +161,18 @@ def _sums(graph: Graph, found: Estimates) -> list[dict[str, Any]]:
 
 def _totals(graph: Graph, found: Estimates) -> list[str]:
     lines = []
+    estimated = [job for job in graph.jobs if isinstance(found[job.name], JobEstimate)]
+    whole = len(estimated) == len(graph.jobs)
+    of = "" if whole else f"; {len(estimated)} of {len(graph.jobs)} jobs are estimated, the others not counted"
     for one in _sums(graph, found):
         price, credits = one["service_units"], one["credits"] or "unnamed"
         charged = "nothing charged" if price is None else f"{price:,.0f} service units of {credits} credits"
-        lines.append(f"total: {charged}, {one['hours']:,.1f} h of jobs in {one['lives']:,} lives")
+        lines.append(f"total: {charged}, {one['hours']:,.1f} h of jobs in {one['lives']:,} lives{of}")
+    if estimated:
+        lines.append(
+            f"service units: hours of computing x the prices of sites/{graph.site}.yaml, of all tasks of an array"
+        )
+        lines.append("not counted: queues, starts, saves, and what a job that was cut off does again")
     least = "at least " if any(isinstance(one, str) for one in found.values()) else ""
     lines.append(f"longest chain: {least}{longest_chain(graph.jobs, found):,} lives in a row, queues not counted")
     return lines
@@ -174,10 +187,16 @@ def _limits(graph: Graph, found: Estimates) -> list[str]:
     return list(told)
 
 
+def doubts(graph: Graph, found: Estimates) -> list[str]:
+    """What the estimates say against a submission without refusing it, and the trainings that have none."""
+    unknown = {name: one for name, one in found.items() if one != UNTOLD}
+    return [*_limits(graph, found), *_unestimated(graph, unknown)]
+
+
 def _unestimated(graph: Graph, found: Estimates) -> list[str]:
     why: dict[str, list[str]] = defaultdict(list)
     for job in graph.jobs:
-        one = found[job.name]
+        one = found.get(job.name)
         if isinstance(one, str) and (job.array or job.name) not in why[one]:
             why[one].append(job.array or job.name)
     return [f"not estimated: {', '.join(names)} ({reason})" for reason, names in why.items()]

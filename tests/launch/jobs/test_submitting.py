@@ -14,6 +14,7 @@ from tests.launch.slurm.fake_slurm import FakeSlurm
 from trackyard.errors import ConfigError, TrackyardError
 from trackyard.launch.jobs import submitting
 from trackyard.launch.jobs.from_dvc import Wanted
+from trackyard.launch.jobs.graph import Graph
 from trackyard.launch.jobs.store import Ended, Kept, graphs, open_graph
 from trackyard.launch.jobs.submitting import submit, submit_stale
 from trackyard.launch.slurm.client import SlurmClient
@@ -57,6 +58,11 @@ def cut(monkeypatch: pytest.MonkeyPatch) -> Callable[[str, int], None]:
 
 def send(found: Kept, client: SlurmClient, only: set[str] | None = None) -> dict[str, str]:
     return submit(found, client, SITE, only=only, environment=ENVIRONMENT)
+
+
+def send_stale(root: Path, target: str, client: SlurmClient) -> Kept | None:
+    wanted = Wanted(targets=(target,))
+    return submit_stale(root, wanted, client, SITE, environment=ENVIRONMENT, approve=lambda graph: None)
 
 
 def end(found: Kept, name: str, state: str = "done") -> None:
@@ -210,25 +216,35 @@ def test_a_job_that_ended_without_a_record_blocks_nobody(
 
 
 def test_stale_stages_are_submitted_and_done_ones_are_not(fresh: Path, slurm: FakeSlurm, client: SlurmClient) -> None:
-    found = submit_stale(fresh, Wanted(targets=("second",)), client, SITE, environment=ENVIRONMENT)
+    found = send_stale(fresh, "second", client)
     assert found is not None
     assert [one.name for one in found.graph.jobs] == ["first", "second"]
     assert after(slurm, "2") == "afterok:1"
     with pytest.raises(TrackyardError, match=f"graph {found.graph.id} has not ended"):
-        submit_stale(fresh, Wanted(targets=("first",)), client, SITE, environment=ENVIRONMENT)
+        send_stale(fresh, "first", client)
     assert len(graphs(fresh)) == 1, "a graph that is refused is not kept"
-    assert submit_stale(fresh, Wanted(targets=("other",)), client, SITE, environment=ENVIRONMENT) is not None
+    assert send_stale(fresh, "other", client) is not None
 
 
 def test_nothing_is_submitted_where_all_is_up_to_date(done: Path, slurm: FakeSlurm, client: SlurmClient) -> None:
-    assert submit_stale(done, Wanted(targets=("joined",)), client, SITE, environment=ENVIRONMENT) is None
+    assert send_stale(done, "joined", client) is None
     assert (slurm.calls, graphs(done)) == ([], [])
+
+
+def test_a_graph_that_is_not_approved_of_leaves_nothing(fresh: Path, slurm: FakeSlurm, client: SlurmClient) -> None:
+    def approve(graph: Graph) -> None:
+        raise ConfigError(what=" ".join(one.name for one in graph.jobs), why="for a test", fix="none")
+
+    wanted = Wanted(targets=("second",))
+    with pytest.raises(ConfigError, match="first second"):
+        submit_stale(fresh, wanted, client, SITE, environment=ENVIRONMENT, approve=approve)
+    assert (slurm.calls, graphs(fresh)) == ([], [])
 
 
 def test_a_refusal_names_the_graph_that_is_left(fresh: Path, client: SlurmClient, slurm: FakeSlurm) -> None:
     slurm.refusal = "Invalid qos specification"
     with pytest.raises(ConfigError, match="Invalid qos") as refused:
-        submit_stale(fresh, Wanted(targets=("second",)), client, SITE, environment=ENVIRONMENT)
+        send_stale(fresh, "second", client)
     (left,) = graphs(fresh)
     assert f"`trackyard retry {left.graph.id}`" in refused.value.fix
     slurm.refusal = ""

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 
 from trackyard.crash import crash_point
@@ -33,19 +33,21 @@ def submit_stale(
     client: SlurmClient,
     site: Site,
     *,
+    approve: Callable[[Graph], None],
     environment: Mapping[str, str] | None = None,
     runner: Runner | None = None,
 ) -> Kept | None:
     """Make the graph of what is stale, and submit it; None where all is up to date.
 
     No job commits, and nobody else submits, between the look at what is stale and the last submission. Raises what
-    `stale_graph` and `submit` do; nothing was submitted if it is the first of both.
+    `stale_graph`, `approve` of its graph and `submit` do; nothing was submitted if it is the first or the second.
     """
     environment = os.environ if environment is None else environment
     with turn(root):
         graph = stale_graph(root, wanted, site, environment=environment, runner=runner)
         if not graph.jobs:
             return None
+        approve(graph)
         require_disjoint(graph, graphs(root), client)
         kept = new_graph(root, graph)
         crash_point("before-the-first-submission")
@@ -68,15 +70,14 @@ def submit(
     only: Collection[str] | None = None,
     environment: Mapping[str, str] | None = None,
 ) -> dict[str, str]:
-    """Submit jobs of a graph that is kept, and return their Slurm ids by name.
+    """Submit jobs of a graph that is kept, and return their Slurm ids by name. The caller holds `turn`.
 
     only: names, submitted whether they were before or not; None: those that never were. TrackyardError where another
     graph is in the way, or Slurm refuses; what was accepted before is noted.
     """
     environment = os.environ if environment is None else environment
-    with turn(kept.root):
-        require_disjoint(kept.graph, graphs(kept.root), client)
-        return _submit(kept, client, site, _never_submitted(kept) if only is None else set(only), environment)
+    require_disjoint(kept.graph, graphs(kept.root), client)
+    return _submit(kept, client, site, _never_submitted(kept) if only is None else set(only), environment)
 
 
 def _submit(
