@@ -74,7 +74,15 @@ class ByWorkspace(LoadFileScheduling):
     """
 
     _SHARED = "one workspace"
-    _LONG = (_SHARED, "tests/cluster/test_inside.py", "tests/cluster/test_training_jobs.py")
+    _LONG = (
+        _SHARED,
+        "tests/cluster/test_inside.py",
+        "tests/cluster/test_training_jobs.py",
+        "tests/models/test_context.py",
+        "tests/system/test_url_images.py",
+        "tests/system/test_fifty_kills.py",
+        "tests/system/test_real_input.py",
+    )
 
     def _split_scope(self, nodeid: str) -> str:
         file = super()._split_scope(nodeid)
@@ -87,5 +95,6 @@ class ByWorkspace(LoadFileScheduling):
         super()._assign_work_unit(node)
 
 
+@pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> ByWorkspace:
     return ByWorkspace(config, log)

@@ -11,7 +11,7 @@ from typer.testing import CliRunner
 from tests.launch.jobs.graphs import job, kept
 from tests.launch.slurm.fake_slurm import FakeSlurm
 from trackyard.cli.main import app
-from trackyard.errors import ConfigError, EnvironmentLacking
+from trackyard.errors import ConfigError, EnvironmentLacking, TrackyardError
 from trackyard.launch.jobs.store import Ended, Kept
 from trackyard.launch.jobs.submitting import submit
 from trackyard.launch.sites import load_site
@@ -34,7 +34,7 @@ class Fixture:
         (root / "sites").mkdir()
         (root / "sites/toy.yaml").write_text(SITE)
         self.slurm = FakeSlurm()
-        self.kept: Kept = kept(root, job("a"), job("b", "a"), id="stage3-abc1")
+        self.kept: Kept = kept(root, job("a", inputs={}), job("b", "a", inputs={}), id="stage3-abc1")
         submit(self.kept, SlurmClient(self.slurm), load_site("toy", root), environment={})
         self.slurm.schedule()
 
@@ -95,8 +95,9 @@ def test_logs_by_job_by_graph_and_by_both(world: Fixture) -> None:
         assert world.call("logs", *words) == (0, "one line\n")
     world.fail()
     assert world.call("logs", "a", "--follow") == (0, "one line\n")
-    with pytest.raises(Exception, match="b of graph stage3-abc1 has no log yet"):
-        world.call("logs", "stage3", "b")
+    for words in ((), ("--follow",)):
+        with pytest.raises(TrackyardError, match="b of graph stage3-abc1 has no log yet"):
+            world.call("logs", "stage3", "b", *words)
     with pytest.raises(ConfigError, match="no graph begins with 'c'"):
         world.call("logs", "c")
 

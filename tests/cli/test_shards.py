@@ -21,7 +21,7 @@ def test_what_can_be_divided_is_what_the_pipelines_say(track: str) -> None:
 def test_a_part_is_what_the_stage_is_called_with() -> None:
     assert _part("nine", "accuracy", None, "1/4") == "1/4"
     assert _part("nine", "accuracy", None, None) is None
-    # A variable of a script that is not set must not mean everything.
+    # A variable of a script that is not set must not mean everything: it is refused as no part.
     assert _part("nine", "accuracy", None, "") == ""
     assert _part("pile_ffn", "train", "baseline-42", None) == "baseline-42"
 

@@ -17,6 +17,7 @@ import yaml
 
 from tests.cluster.slurm_cluster import SlurmCluster
 from tests.system.repository import LIMIT_S, SOURCE, Ended, Repository
+from trackyard.launch.jobs.store import open_graph
 
 SITE = "test-cluster"
 TINY = "pipelines/tiny/dvc.yaml"
@@ -169,9 +170,8 @@ class Project:
         return {job["name"]: job for job in json.loads(ended.out)["jobs"]}
 
     def lives(self, graph: str, job: str) -> list[dict[str, Any]]:
-        """Lines about the lives of a job."""
-        path = self.path / "runs" / "jobs" / graph / job / "attempts.jsonl"
-        return [json.loads(line) for line in path.read_text().splitlines()]
+        """Notes about the lives of a job."""
+        return open_graph(self.path, graph).attempts(job)
 
     def wait_for(self, condition: Callable[[], object], what: str) -> None:
         """Until a job has made `condition` true; fails with the logs of all when none of the cluster's is left."""

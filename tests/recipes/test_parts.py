@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from trackyard.errors import ConfigError, TrackyardError
 from trackyard.recipes import parts
-from trackyard.recipes.parts import WHOLE, Part, alone, part_named
+from trackyard.recipes.parts import WHOLE, Part, alone, part_named, tell_if_empty
 
 AGAIN = "trackyard run nine accuracy"
 
@@ -52,6 +52,15 @@ def test_no_part_is_done_beside_the_whole(tmp_path: Path, monkeypatch: pytest.Mo
             pass
     with work(WHOLE):
         pass
+
+
+@given(st.integers(0, 20), st.integers(1, 30))
+def test_a_part_without_a_piece_says_so_and_no_other_does(count: int, machines: int) -> None:
+    for part in WHOLE.divided(machines):
+        said: list[str] = []
+        tell_if_empty(part, count, said.append)
+        told = f"part      {part.number}/{machines} has nothing to do: there are {count} pieces of this stage"
+        assert said == ([] if part.of_list(range(count)) else [told])
 
 
 def test_forms() -> None:

@@ -60,12 +60,11 @@ def logs(
     name = job or newest(kept)
     require_names(kept, [name])
     path = kept.log(name)
-    if not follow and not path.is_file():
-        raise no_log(kept, name)
-
     for line in lines(path, over_of(kept, client, name) if follow else lambda: True):
         sys.stdout.write(line)
         sys.stdout.flush()
+    if not path.is_file():
+        raise no_log(kept, name)
 
 
 def cancel(graph: Graph = None, jobs: Jobs = None) -> None:

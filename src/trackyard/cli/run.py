@@ -12,10 +12,9 @@ import typer
 
 from trackyard.cli.following import following
 from trackyard.cli.root import repository_root
-from trackyard.cli.table import STAGES, print_stage
+from trackyard.cli.run_asked import PARAMETERS, require_runnable
+from trackyard.cli.table import print_stage
 from trackyard.errors import ConfigError, TrackyardError
-
-PARAMETERS = Path("params.yaml")
 
 
 def run(
@@ -34,6 +33,7 @@ def run(
         *(["--processes", str(processes)] if processes is not None else []),
         *(["--shard", shard] if shard is not None else []),
     ]
+    require_runnable(root, track, stage, part, parameters, processes)
     _elsewhere(root, track, stage, item, options)
     item = part
     # Threads that wait by spinning starve each other tenfold where the cores are shared; read when torch is imported.
@@ -41,21 +41,15 @@ def run(
     # DeepSpeed imports MLflow where it finds it, and MLflow reports its use to its makers unless it is told not to.
     os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
     if track == "molmo2":
-        _run_molmo2(root, stage, item, parameters, processes)
+        _run_molmo2(root, stage, parameters, processes)
     elif track == "pile_ffn":
         _run_pile_ffn(root, stage, item, parameters, processes)
     elif track == "datacomp":
         _run_datacomp(root, stage, item, parameters, processes)
     elif track == "nine":
-        _run_nine(root, stage, item, parameters, processes)
-    elif track == "all":
-        _run_all(root, stage, item, parameters, processes)
+        _run_nine(root, stage, item, parameters)
     else:
-        raise ConfigError(
-            what=f"no track {track!r}",
-            why="there are molmo2, pile_ffn, datacomp and nine, and all for the report of all four",
-            fix="trackyard run molmo2 stage1",
-        )
+        _run_all(root)
 
 
 def _elsewhere(root: Path, track: str, stage: str, item: str | None, options: list[str]) -> None:
@@ -97,13 +91,7 @@ def _part(track: str, stage: str, item: str | None, shard: str | None) -> str | 
     return item if shard is None else shard
 
 
-def _run_molmo2(root: Path, stage: str, item: str | None, parameters: Path, processes: int | None) -> None:
-    if stage not in STAGES or item is not None:
-        raise ConfigError(
-            what=f"no stage {stage if item is None else f'{stage} {item}'!r} of track 'molmo2'",
-            why=f"the track molmo2 has {', '.join(STAGES)}",
-            fix="trackyard run molmo2 stage1",
-        )
+def _run_molmo2(root: Path, stage: str, parameters: Path, processes: int | None) -> None:
     from trackyard.recipes.molmo2.parameters import load_molmo2
 
     _require_deliverable(root)
@@ -129,7 +117,7 @@ def _run_pile_ffn(root: Path, stage: str, item: str | None, parameters: Path, pr
     loaded = load_pile_ffn(root / parameters)
     if processes is not None:
         loaded = loaded.model_copy(update={"processes": processes})
-    records = stage in PILE_FFN and PILE_FFN[stage].trains
+    records = PILE_FFN[stage].trains
     if records:
         _require_deliverable(root)
     with following(root) if records else nullcontext():
@@ -149,7 +137,7 @@ def _run_datacomp(root: Path, stage: str, item: str | None, parameters: Path, pr
     if processes is not None:
         loaded = loaded.model_copy(update={"processes": processes})
     study = Study(root=root, parameters=loaded)
-    records = stage in DATACOMP and DATACOMP[stage].trains
+    records = DATACOMP[stage].trains
     if records:
         _require_deliverable(root)
     with following(root) if records else nullcontext():
@@ -158,39 +146,21 @@ def _run_datacomp(root: Path, stage: str, item: str | None, parameters: Path, pr
         _deliver(root)
 
 
-def _run_nine(root: Path, stage: str, item: str | None, parameters: Path, processes: int | None) -> None:
+def _run_nine(root: Path, stage: str, item: str | None, parameters: Path) -> None:
     from trackyard.cli.stopping import resumable
     from trackyard.recipes.nine.parameters import load_nine
     from trackyard.recipes.nine.stages import STAGES as NINE
     from trackyard.recipes.nine.stages import run_stage
     from trackyard.recipes.nine.study import Study
 
-    if processes is not None:
-        raise ConfigError(
-            what=f"--processes {processes} with the track nine",
-            why="its stages take one process for each GPU, or each CPU core, by themselves",
-            fix=f"trackyard run nine {stage}",
-        )
     # What several machines divide is appended line by line: it may be cut anywhere, and goes on.
-    with resumable() if stage in NINE and NINE[stage].divided else nullcontext():
+    with resumable() if NINE[stage].divided else nullcontext():
         run_stage(Study(root=root, parameters=load_nine(root / parameters)), stage, item, say=_say)
     if stage == "compare":
         _deliver(root)
 
 
-def _run_all(root: Path, stage: str, item: str | None, parameters: Path, processes: int | None) -> None:
-    if parameters != PARAMETERS or processes is not None:
-        raise ConfigError(
-            what=f"--params {parameters}" if processes is None else f"--processes {processes}",
-            why="the report of all tracks is made in one process, of what their stages put out; it reads no parameters",
-            fix="trackyard run all compare",
-        )
-    if stage != "compare" or item is not None:
-        raise ConfigError(
-            what=f"no stage {stage if item is None else f'{stage} {item}'!r} of all tracks",
-            why="what is about all tracks is compare, which writes report/",
-            fix="trackyard run all compare",
-        )
+def _run_all(root: Path) -> None:
     from trackyard.recipes.overview.writing import write_report
 
     _deliver(root)

@@ -8,7 +8,7 @@ from __future__ import annotations
 import random
 import re
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -59,6 +59,12 @@ def part_named(text: str | None, *, again: str) -> Part:
             fix=f"{again} --shard 0/4, or without it for everything",
         )
     return Part(int(found[1]), int(found[2]))
+
+
+def tell_if_empty(part: Part, pieces: int, say: Callable[[str], None]) -> None:
+    """One line where a part has none of so many pieces: more parts than pieces is no error, and must not be silent."""
+    if part.number >= pieces:
+        say(f"part      {part.number}/{part.of} has nothing to do: there are {pieces} pieces of this stage")
 
 
 @contextmanager

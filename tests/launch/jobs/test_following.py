@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from tests.launch.jobs.graphs import job, kept
 from tests.launch.slurm.fake_slurm import FakeSlurm
 from trackyard.errors import ConfigError, EnvironmentLacking, TrackyardError
+from trackyard.launch.jobs import retrying
 from trackyard.launch.jobs.following import JobStatus, status
-from trackyard.launch.jobs.logs import lines, newest
+from trackyard.launch.jobs.logs import ASK_S, lines, newest, over
 from trackyard.launch.jobs.retrying import retry
 from trackyard.launch.jobs.stopping import cancel
 from trackyard.launch.jobs.store import Ended, Kept
 from trackyard.launch.jobs.submitting import submit
-from trackyard.launch.jobs.waiting import wait
+from trackyard.launch.jobs.waiting import PATIENCE_S, wait
 from trackyard.launch.sites import Partition, Site
 from trackyard.launch.slurm.client import SlurmClient
 
@@ -36,11 +40,11 @@ class World:
         self.client = SlurmClient(self.slurm, sleep=self.slurm.sleep)
         self.kept: Kept = kept(
             root,
-            job("a"),
-            job("b", "a"),
-            job("c", "b"),
-            job("d-0", "a", array="d", index=0),
-            job("d-1", "a", array="d", index=1),
+            job("a", inputs={}),
+            job("b", "a", inputs={}),
+            job("c", "b", inputs={}),
+            job("d-0", "a", array="d", index=0, inputs={}),
+            job("d-1", "a", array="d", index=1, inputs={}),
         )
         self.ids = submit(self.kept, self.client, SITE, environment={})
         self.slurm.schedule()
@@ -246,6 +250,125 @@ def test_waiting_for_jobs_that_nobody_knows_is_given_up(world: World) -> None:
     assert sum(slept) > 300
     assert max(slept) <= 60
     assert slept[1] > slept[0]
+
+
+def test_following_a_job_that_nobody_knows_is_given_up_after_the_same_patience(world: World) -> None:
+    now = 0.0
+    ended = over(world.kept, world.client, "a", clock=lambda: now)
+    assert not ended()
+    world.slurm.accounting = False
+    world.slurm.forget("1")
+    while now <= PATIENCE_S:
+        assert not ended(), "unknown is neither failed nor done"
+        now += 10.0
+    now += 2 * ASK_S
+    with pytest.raises(EnvironmentLacking, match="Slurm says nothing of a for 900 s") as raised:
+        ended()
+    assert "trackyard cancel toy-1 a" in raised.value.fix
+    world.ends("a")
+    assert ended(), "its own record is an end, whenever it comes"
+
+
+def test_patience_begins_anew_when_slurm_has_been_heard(world: World) -> None:
+    now = 0.0
+    ended = over(world.kept, world.client, "a", clock=lambda: now)
+    for _ in range(3):
+        world.slurm.controller = world.slurm.accounting = False
+        assert not ended()
+        now += 0.8 * PATIENCE_S
+        assert not ended()
+        now += ASK_S
+        world.slurm.controller = True
+        assert not ended()
+        now += ASK_S
+
+
+def test_cancel_ends_what_its_submission_was_cut_off_before_it_noted(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world.ends("a")
+    world.begins("d-1")
+    world.slurm.end(world.id("d-1"), exit_code=1, state="NODE_FAIL")
+    _cut_off(world, monkeypatch)
+    assert world.kept.in_doubt("d")
+    assert [(one.name, one.slurm_id) for one in cancel(world.kept, world.client, ["d-1"])] == [("d-1", "5_1")]
+    assert world.slurm.jobs["5_1"].state == "CANCELLED by 0"
+    assert not world.kept.in_doubt("d")
+    assert world.states()["d-0"] == "running", "of the array only what was submitted once more"
+    assert submit(world.kept, world.client, SITE, only=["d-1"], environment={}) == {"d-1": "6_1"}
+
+
+def test_a_retry_of_other_tasks_is_not_taken_for_one_that_was_cut_off(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world.ends("a")
+    world.begins("d-1")
+    world.slurm.end(world.id("d-1"), exit_code=1, state="NODE_FAIL")
+    _cut_off(world, monkeypatch)
+    world.begins("d-0")
+    world.slurm.end(world.id("d-0"), exit_code=1, state="NODE_FAIL")
+    assert world.retry() == {"d-0": "6_0"}
+    assert (world.id("d-0"), world.id("d-1")) == ("6_0", "5_1")
+    assert world.states()["d-1"] == "running"
+
+
+def test_a_retry_submits_nothing_that_somebody_submitted_while_it_waited(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world.ends("a")
+    world.ends("b", "failed", 1)
+    real = retrying.turn
+
+    @contextmanager
+    def late(root: Path) -> Iterator[None]:
+        with real(root):
+            submit(world.kept, world.client, SITE, only=["b", "c"], environment={})
+            yield
+
+    monkeypatch.setattr(retrying, "turn", late)
+    before = len(world.slurm.submitted)
+    assert world.retry() == {}
+    assert len(world.slurm.submitted) == before + 2, "those of the other one"
+
+
+def test_cancel_settles_that_what_was_cut_off_was_never_submitted(tmp_path: Path) -> None:
+    found, slurm = kept(tmp_path, job("a")), FakeSlurm()
+    client = SlurmClient(slurm, sleep=slurm.sleep)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(slurm, "_sbatch", _cut)
+        with pytest.raises(_Cut):
+            submit(found, client, SITE, environment={})
+    (told,) = status(found, client)
+    assert (told.state, told.detail.partition(":")[0]) == ("not submitted", "as far as is noted")
+    other = kept(tmp_path, job("a"), id="toy-2")
+    with pytest.raises(TrackyardError, match="nobody has noted whether a of graph toy-1 was submitted") as refused:
+        submit(other, client, SITE, environment={})
+    assert "trackyard cancel toy-1" in refused.value.fix
+    slurm.controller = False
+    with pytest.raises(EnvironmentLacking, match=r"not reached to look for job toy-1\.a\.1"):
+        cancel(found, client)
+    assert found.in_doubt("a"), "not reached is not absent"
+    slurm.controller = True
+    assert cancel(found, client) == []
+    assert [(one.state, one.detail) for one in status(found, client)] == [("not submitted", "")]
+    assert submit(other, client, SITE, environment={}) == {"a": "1"}
+
+
+class _Cut(BaseException):
+    """A death in the middle of a submission."""
+
+
+def _cut(*_: object, **__: object) -> Any:
+    raise _Cut
+
+
+def _cut_off(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Submit d-1 once more, and die between the answer of sbatch and the note of it."""
+    with monkeypatch.context() as patch:
+        patch.setattr(Kept, "note_submitted", _cut)
+        with pytest.raises(_Cut):
+            submit(world.kept, world.client, SITE, only=["d-1"], environment={})
+    world.slurm.schedule()
 
 
 def test_a_log_is_followed_over_the_lives_of_its_job(world: World) -> None:

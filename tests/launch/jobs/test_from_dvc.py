@@ -11,7 +11,7 @@ import pytest
 
 from tests.launch.jobs.dvc_world import SITE, WITH_ACCOUNT, WITH_NETWORK
 from trackyard.errors import ConfigError, TrackyardError
-from trackyard.launch.jobs.from_dvc import Survey, Wanted, dependency_digests, stale_graph, survey
+from trackyard.launch.jobs.from_dvc import Survey, Wanted, stale_graph, survey
 from trackyard.launch.jobs.graph import Graph, Job
 from trackyard.launch.sites import Site
 
@@ -121,25 +121,6 @@ def test_addresses_do_not_depend_on_the_current_directory(
     there = [job.stage for job in graph(fresh, "pipelines/toy/dvc.yaml", "second").jobs]
     monkeypatch.chdir(tmp_path)
     assert [job.stage for job in graph(fresh, "pipelines/toy/dvc.yaml", "second").jobs] == there
-
-
-def test_inputs_are_what_no_job_of_the_graph_makes(fresh: Path) -> None:
-    found = jobs(graph(fresh, "second"))
-    assert set(found["first"].inputs) == {"in", "params.yaml:toy.rate", "params.yaml:toy.size"}
-    assert found["second"].inputs == {}
-    assert found["first"].inputs == dependency_digests(fresh, "first")
-
-
-def test_digests_are_of_the_content_as_it_is_now(done: Path) -> None:
-    before = dependency_digests(done, "first")
-    (done / "params.yaml").write_text("toy: {rate: 9}\n")
-    (done / "in" / "data.txt").write_text("other data")
-    after = dependency_digests(done, "first")
-    assert after["in"] != before["in"]
-    assert after["params.yaml:toy.rate"] != before["params.yaml:toy.rate"]
-    assert after["params.yaml:toy.size"] == "missing"
-    assert dependency_digests(done, "pipelines/toy/dvc.yaml:alone").keys() == {"notes.txt"}
-    assert dependency_digests(done, "items@b").keys() == {"second.txt"}
 
 
 def test_data_that_lie_in_no_tracked_folder_are_an_obstacle(fresh: Path) -> None:

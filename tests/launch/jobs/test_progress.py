@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -68,6 +70,24 @@ def test_the_checkpoints_of_other_jobs_are_no_progress(
     _attempt(run, whose, monkeypatch)
     _checkpoint(run, 5)
     assert not progressed(before, mark(tmp_path, "toy", None), MINE)
+
+
+def test_each_folder_is_looked_at_once_and_none_inside_a_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    run = _run(tmp_path, 1)
+    _checkpoint(run, 10)
+    (tmp_path / "runs/toy/accuracy").mkdir(parents=True)
+    looked: list[Path] = []
+    scan = os.scandir
+
+    def scandir(path: Path | str) -> Any:
+        looked.append(Path(path))
+        return scan(path)
+
+    monkeypatch.setattr(os, "scandir", scandir)
+    assert mark(tmp_path, "toy", ()).steps == {run.path: 10}
+    assert len(set(looked)) == len(looked)
+    assert set(looked) >= {tmp_path / "runs/toy", tmp_path / "runs/toy/accuracy", run.path}
+    assert not [path for path in looked if run.path in path.parents]
 
 
 def test_a_stage_without_runs_is_measured_by_what_it_writes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import json
+import multiprocessing
+from multiprocessing.synchronize import Barrier
 from pathlib import Path
 
 import pytest
 
 from tests.launch.jobs.graphs import job, kept
 from trackyard.errors import ConfigError, DataError
-from trackyard.launch.jobs.store import Ended, fresh_id, graphs, open_graph
+from trackyard.launch.jobs import store
+from trackyard.launch.jobs.store import Ended, Kept, fresh_id, graphs, open_graph
 
+WRITERS, NOTES = 8, 12
 DONE = Ended(state="done", exit_code=0, detail="committed", at="2026-01-01T00:00:00+00:00", slurm_id="7")
 
 
@@ -63,6 +67,50 @@ def test_what_happens_is_noted_in_its_order(tmp_path: Path) -> None:
     assert DONE.well
 
 
+def test_no_note_is_lost_among_many_writers(tmp_path: Path) -> None:
+    """A submission, a cancellation and a dying job note at the same time, on whatever nodes."""
+    found = kept(tmp_path, job("one"))
+    fork = multiprocessing.get_context("fork")
+    start = fork.Barrier(WRITERS)
+    writers = [fork.Process(target=_write, args=(found, number, start)) for number in range(WRITERS)]
+    for writer in writers:
+        writer.start()
+    for writer in writers:
+        writer.join(120)
+    assert [writer.exitcode for writer in writers] == [0] * WRITERS
+    noted = [(line["slurm_id"], line["life"]) for line in found.attempts("one")]
+    assert sorted(noted) == [(str(number), life) for number in range(WRITERS) for life in range(NOTES)]
+    for number in range(WRITERS):
+        assert [life for who, life in noted if who == str(number)] == list(range(NOTES)), "each in its own order"
+    found.note_attempt("one", event="last", slurm_id="x")
+    assert found.attempts("one")[-1]["event"] == "last"
+
+
+def test_a_note_comes_behind_what_its_writer_has_seen_though_its_clock_is_late(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found = kept(tmp_path, job("one"))
+    found.note_attempt("one", event="began")
+    monkeypatch.setattr(store.time, "time_ns", lambda: 5)
+    found.note_attempt("one", event="ended")
+    found.note_attempt("one", event="cancelled")
+    assert [line["event"] for line in found.attempts("one")] == ["began", "ended", "cancelled"]
+
+
+def test_half_a_note_is_none(tmp_path: Path) -> None:
+    found = kept(tmp_path, job("one"))
+    found.note_submitted("one", "7")
+    (path,) = (found.folder("one") / "submitted").iterdir()
+    path.with_name(f".partial-{path.name}.1.1").write_text("{")
+    assert found.times_submitted("one") == 1
+
+
+def _write(found: Kept, number: int, start: Barrier) -> None:
+    start.wait(60)
+    for life in range(NOTES):
+        found.note_attempt("one", event="began", slurm_id=str(number), life=life)
+
+
 def test_tasks_of_an_array_have_the_submissions_that_they_were_in(tmp_path: Path) -> None:
     found = kept(tmp_path, *(job(f"two-{index}", array="two", index=index) for index in range(3)))
     found.note_submitted("two", "7", [0, 1, 2])
@@ -76,7 +124,7 @@ def test_tasks_of_an_array_have_the_submissions_that_they_were_in(tmp_path: Path
 def test_damage_is_told_and_not_read_as_nothing(tmp_path: Path) -> None:
     found = kept(tmp_path, job("one"))
     found.note_submitted("one", "7")
-    path = found.folder("one") / "submitted.jsonl"
+    (path,) = (found.folder("one") / "submitted").iterdir()
     path.write_text(path.read_text()[:-10])
     with pytest.raises(DataError, match="is damaged"):
         found.submissions("one")

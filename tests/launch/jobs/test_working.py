@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import signal
 import threading
@@ -10,6 +11,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from dvc_data.hashfile import hash as reading
 
 from tests.launch.jobs.toy_work import DvcHere, Toy, copy_of, job, keep, make_repository, running
 from tests.launch.slurm.fake_slurm import FakeSlurm
@@ -17,7 +19,9 @@ from trackyard.crash import ARMED
 from trackyard.errors import ConfigError, EnvironmentLacking, TrackyardError
 from trackyard.launch.jobs.committing import changes
 from trackyard.launch.jobs.graph import Job
+from trackyard.launch.jobs.turn import LOCK
 from trackyard.launch.signals import STOP_SIGNALS
+from trackyard.leased import link_of
 from trackyard.runner import Finished
 
 Make = Callable[..., Toy]
@@ -122,6 +126,62 @@ def test_changed_inputs_stop_the_job_before_anything_is_removed(make: Make) -> N
     assert (ended.state, ended.exit_code) == ("failed", 1)
     assert toy.told("ran") == []
     assert (toy.root / "out/one").read_text() == "kept"
+
+
+def _behind_one(root: Path) -> Job:
+    """A stage that depends on what one has made, and reads the sources of one itself: as code is read."""
+    (root / "dvc.yaml").write_text(
+        (root / "dvc.yaml").read_text()
+        + "  two:\n    cmd: python stage.py run toy two\n    deps: [out/one]\n    outs: [out/two]\n"
+    )
+    found = job(root, "two", after=("one",))
+    return dataclasses.replace(found, inputs={key: value for key, value in found.inputs.items() if key != "out/one"})
+
+
+def test_changed_sources_of_the_stages_before_stop_the_job_as_well(make: Make) -> None:
+    toy = make(lambda root: job(root, "one"), _behind_one)
+    assert toy.live() == 0
+    (toy.root / "data").write_text("second")
+    with pytest.raises(TrackyardError, match="inputs of two changed since it was submitted: data"):
+        toy.live("two")
+    assert toy.told("ran", "two") == []
+    (toy.root / "data").write_text("first")
+    assert toy.live("two") == 0
+
+
+def test_sources_of_the_stages_before_that_change_while_it_runs_are_not_recorded(make: Make) -> None:
+    toy = make(lambda root: job(root, "one"), _behind_one)
+    assert toy.live() == 0
+    toy.mode("meddle")
+    with pytest.raises(TrackyardError, match="inputs of two changed since it began: data"):
+        toy.live("two")
+    assert toy.dvc.commits == ["one"]
+
+
+def test_another_command_than_the_submitted_one_is_refused(make: Make) -> None:
+    toy = make()
+    (toy.root / "dvc.yaml").write_text((toy.root / "dvc.yaml").read_text().replace("run toy one", "run toy one again"))
+    with pytest.raises(TrackyardError, match="inputs of one changed since it was submitted: its command"):
+        toy.live()
+    assert toy.told("ran") == []
+
+
+def test_what_lies_there_is_hashed_before_the_turn_is_taken(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Or jobs on all other nodes would wait for terabytes to be read."""
+    toy = make()
+    (toy.root / "out").mkdir()
+    (toy.root / "out/one").write_text("of an earlier run")
+    read: list[tuple[str, bool]] = []
+    real = reading._hash_file
+
+    def hash_file(path: str, *others: object, **options: object) -> object:
+        read.append((Path(path).name, link_of(toy.root / LOCK).exists()))
+        return real(path, *others, **options)
+
+    monkeypatch.setattr(reading, "_hash_file", hash_file)
+    assert toy.live() == 0
+    assert read.count(("one", False)) == 2, "the old output, and the new one"
+    assert [path for path, in_turn in read if in_turn] == []
 
 
 def test_inputs_that_change_while_it_runs_are_not_recorded_as_what_it_was_made_of(make: Make) -> None:
@@ -250,6 +310,54 @@ def test_a_requeue_that_is_refused_is_a_failure_that_is_told(make: Make) -> None
     assert ended is not None
     assert ended.state == "failed"
     assert "to be requeued, and was not" in ended.detail
+
+
+@pytest.mark.parametrize("error", [OSError(28, "No space left on device"), KeyError("absent")])
+def test_an_error_that_nobody_foresaw_is_recorded_and_passed_on(
+    make: Make, monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
+    toy = make()
+
+    def fail(*_: object, **__: object) -> Finished:
+        raise error
+
+    monkeypatch.setattr(toy.dvc, "run", fail)
+    with pytest.raises(type(error)):
+        toy.live()
+    ended = toy.kept.ended("one")
+    assert ended is not None
+    assert (ended.state, ended.exit_code) == ("failed", 1)
+    assert ended.detail == f"{type(error).__name__}: {error}"
+
+
+def _noted(toy: Toy, *slurm_ids: str) -> None:
+    for slurm_id in slurm_ids:
+        toy.kept.note_submitted("one", slurm_id)
+
+
+def test_a_job_that_a_later_submission_has_replaced_does_nothing(make: Make) -> None:
+    toy = make()
+    _noted(toy, "7", "8")
+    with pytest.raises(TrackyardError, match=r"job 7 is not the newest of toy-1/one, which is 8") as raised:
+        toy.live()
+    assert raised.value.fix.startswith("scancel 7")
+    assert (toy.kept.ended("one"), toy.kept.attempts("one"), toy.told("ran")) == (None, [], [])
+
+
+def test_a_second_job_of_one_submission_does_nothing(make: Make) -> None:
+    toy = make()
+    _noted(toy, "6")
+    with pytest.raises(TrackyardError, match="job 7 is not the newest"):
+        toy.live(job_name="toy-1.one.1")
+    assert toy.told("ran") == []
+
+
+@pytest.mark.parametrize("noted", [("6", "7"), ("6",)], ids=["noted", "not noted yet"])
+def test_the_newest_submission_runs_even_if_its_note_comes_later(make: Make, noted: tuple[str, ...]) -> None:
+    toy = make()
+    _noted(toy, *noted)
+    assert toy.live(job_name="toy-1.one.2") == 0
+    assert len(toy.told("ran")) == 1
 
 
 def test_a_record_holds_no_secret(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:

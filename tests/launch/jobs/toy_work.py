@@ -15,8 +15,8 @@ from pathlib import Path
 from dvc.repo import Repo
 
 from tests.launch.slurm.fake_slurm import FakeSlurm
-from trackyard.launch.jobs.dvc_stages import dependency_digests
 from trackyard.launch.jobs.graph import Graph, Job
+from trackyard.launch.jobs.inputs import inputs_now
 from trackyard.launch.jobs.store import Kept, new_graph
 from trackyard.launch.jobs.working import work
 from trackyard.launch.slurm.batch import Request
@@ -144,22 +144,26 @@ class Toy:
     def mode(self, text: str) -> None:
         (self.root / "mode").write_text(text)
 
-    def environment(self, restarts: int = 0, slurm_id: str = "7", index: int | None = None) -> dict[str, str]:
+    def environment(
+        self, restarts: int = 0, slurm_id: str = "7", index: int | None = None, job_name: str = "toy-1.one.1"
+    ) -> dict[str, str]:
         found = {"PATH": f"{self.root}/programs{os.pathsep}{os.environ['PATH']}", "SLURM_JOB_ID": slurm_id,
-                 "SLURM_JOB_NODELIST": "node1"}  # fmt: skip
+                 "SLURM_JOB_NODELIST": "node1", "SLURM_JOB_NAME": job_name}  # fmt: skip
         if restarts:
             found["SLURM_RESTART_COUNT"] = str(restarts)
         if index is not None:
             found |= {"SLURM_JOB_ID": "900", "SLURM_ARRAY_JOB_ID": slurm_id, "SLURM_ARRAY_TASK_ID": str(index)}
         return found
 
-    def live(self, name: str = "one", *, restarts: int = 0, index: int | None = None) -> int:
+    def live(
+        self, name: str = "one", *, restarts: int = 0, index: int | None = None, job_name: str = "toy-1.one.1"
+    ) -> int:
         return work(
             self.root,
             self.kept.graph.id,
             name,
             say=self.said.append,
-            environment=self.environment(restarts, index=index),
+            environment=self.environment(restarts, index=index, job_name=job_name),
             runner=self.slurm,
             told_s=0.3,
             settle_s=0.0,
@@ -183,7 +187,7 @@ def job(root: Path, name: str, stage: str | None = None, **fields: object) -> Jo
     usual = {
         "name": name, "stage": stage, "command": ("python", "stage.py", "run", "toy", stage), "needs": "cpu",
         "reason": "never run", "detail": "", "request": ONE, "after": (), "array": None, "index": None, "commits": True,
-        "inputs": dependency_digests(root, stage),
+        "inputs": inputs_now(root, stage),
     }  # fmt: skip
     return Job(**(usual | fields))  # type: ignore[arg-type]
 

@@ -13,8 +13,9 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from trackyard.errors import TrackyardError
-from trackyard.launch.jobs.dvc_stages import dependency_digests
+from trackyard.launch.jobs.inputs import hash_ahead, inputs_now, recorded_inputs, require_same_inputs
 from trackyard.launch.jobs.locked import locked_stage
+from trackyard.launch.jobs.staleness import status_lines
 from trackyard.launch.jobs.turn import WAIT_S, turn
 from trackyard.runner import Finished, Runner, SystemRunner
 
@@ -28,41 +29,37 @@ _ASK_S = 2.0
 def commit(root: Path, stage: str, made_from: Mapping[str, str], *, runner: Runner | None = None) -> None:
     """Record the outputs of `stage` in dvc.lock and in the cache, and prove that it is up to date then.
 
-    made_from: digests of its dependencies when it began. TrackyardError where they are others now, where DVC refuses,
-    or where the stage is not up to date afterwards; nothing is recorded in the first two cases.
+    made_from: what it was made from, when it began (`inputs_now`). TrackyardError where that is other now, where DVC
+    refuses, or where the stage is not up to date afterwards; nothing is recorded in the first two cases.
     """
     runner = runner or SystemRunner()
+    hash_ahead(root, stage, outputs=True)
     with turn(root):
-        require_same_inputs(stage, made_from, dependency_digests(root, stage), since="it began")
+        require_same_inputs(stage, made_from, inputs_now(root, stage), since="it began")
         done = _patient(runner, [*DVC, "commit", "--force", stage], root)
         if done.exit_code != 0:
             raise _refused(stage, done)
-        left = changes(root, stage)
-        if left:
-            raise TrackyardError(
-                what=f"{stage} is not up to date after its commit: {json.dumps(left)}",
-                why="its outputs or its inputs changed at that very moment, so what was recorded is not what was made",
-                fix=f"`trackyard submit {stage}`",
-            )
-        require_same_inputs(stage, made_from, dependency_digests(root, stage), since="it began")
+        with locked_stage(root, stage) as found:
+            left, recorded = status_lines(found), recorded_inputs(found)
+    if left:
+        raise TrackyardError(
+            what=f"{stage} is not up to date after its commit: {json.dumps(left)}",
+            why="its outputs or its inputs changed at that very moment, so what was recorded is not what was made",
+            fix=f"`trackyard submit {stage}`",
+        )
+    other = sorted(key for key, digest in recorded.items() if made_from.get(key) != digest)
+    if other:
+        raise TrackyardError(
+            what=f"{stage} was recorded as made from what it was not: {', '.join(other)} changed at that very moment",
+            why="DVC takes outputs that were made from the old for those of the new, and as up to date",
+            fix=f"`trackyard submit --force {stage}`",
+        )
 
 
 def changes(root: Path, stage: str) -> list[object]:
     """Why `stage` is stale, in the words of `dvc status`; empty where it is up to date. TrackyardError if unknown."""
     with locked_stage(root, stage) as found:
-        return [line for lines in found.status().values() for line in lines]
-
-
-def require_same_inputs(stage: str, then: Mapping[str, str], now: Mapping[str, str], *, since: str) -> None:
-    """TrackyardError naming the dependencies of `then` that are others in `now`."""
-    changed = sorted(path for path, digest in then.items() if now.get(path) != digest)
-    if changed:
-        shown = ", ".join(changed[:5]) + (f" and {len(changed) - 5} more" if len(changed) > 5 else "")
-        raise TrackyardError(
-            what=f"inputs of {stage} changed since {since}: {shown}",
-            why="the result would be recorded as made from other code, parameters or data than it was",
-            fix=f"bring them back and `trackyard retry`, or take them as they are: `trackyard submit {stage}`",
-        )
+        return status_lines(found)
 
 
 def _patient(runner: Runner, argv: list[str], root: Path) -> Finished:

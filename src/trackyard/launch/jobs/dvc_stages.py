@@ -1,4 +1,4 @@
-"""Stages as DVC sees them: by their addresses, in the order of `dvc repro`, with digests of what they depend on.
+"""Stages as DVC sees them: by their addresses, in the order of `dvc repro`.
 
 An address is what `dvc repro` takes in the repository root: stage2, pipelines/pile_ffn/dvc.yaml:train@baseline-42, or
 data.dvc. Source: hpc spec section 8.
@@ -6,14 +6,12 @@ data.dvc. Source: hpc spec section 8.
 
 from __future__ import annotations
 
-import os
 import shlex
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from trackyard.digest import digest_json
 from trackyard.errors import ConfigError, TrackyardError
 
 if TYPE_CHECKING:
@@ -22,8 +20,6 @@ if TYPE_CHECKING:
     from networkx import DiGraph
 
 PIPELINE = "dvc.yaml"
-MISSING = "missing"
-"""In place of the digest of a dependency that is not there."""
 
 
 @contextmanager
@@ -39,20 +35,20 @@ def opened(root: Path) -> Iterator[Repo]:
             yield repo
     except LockError as error:
         raise TrackyardError(
-            what=f"DVC is at work in {root}: {_one_line(error)}",
+            what=f"DVC is at work in {root}: {one_line(error)}",
             why="what is stale changes while another command of DVC runs",
             fix="wait until that command has ended; if there is none any more: `trackyard unlock`; where flock does "
             "not work, `trackyard doctor` names the setting",
         ) from error
     except StageNotFound as error:
         raise ConfigError(
-            what=_one_line(error),
+            what=one_line(error),
             why="names are those of dvc.yaml in the repository root; of another file they are FILE:NAME",
             fix="dvc stage list --all   (e.g. `trackyard submit pipelines/pile_ffn/dvc.yaml:train@baseline-42`)",
         ) from error
     except DvcException as error:
         raise ConfigError(
-            what=f"DVC cannot read the stages of {root}: {_one_line(error)}",
+            what=f"DVC cannot read the stages of {root}, or what they depend on: {one_line(error)}",
             why="jobs are made of the stages in dvc.yaml and pipelines/*/dvc.yaml",
             fix="correct what it names; `dvc status` reads the same files",
         ) from error
@@ -113,38 +109,16 @@ def command_of(stage: Stage, repo: Repo) -> tuple[str, ...]:
     return tuple(shlex.split(stage.cmd))
 
 
+def is_made(stage: Stage) -> bool:
+    """Whether a job can make it: what has no command, or is frozen, is there or is pulled."""
+    return bool(stage.cmd) and not stage.frozen
+
+
 def never_ran(stage: Stage) -> bool:
     """Whether DVC has recorded nothing of it, and knows of nothing that it should put out."""
     return not any(item.hash_info for item in (*stage.deps, *stage.outs))
 
 
-def dependencies(stage: Stage, repo: Repo) -> Iterator[tuple[str, Path, str]]:
-    """What a stage depends on: its key, its path, and its digest as it is now or MISSING.
-
-    Keys are paths relative to the root; of parameters FILE:NAME.
-    """
-    from dvc.dependency.param import ParamsDependency
-
-    for dependency in stage.deps:
-        path = Path(dependency.fs_path)
-        key = Path(os.path.relpath(path, repo.root_dir)).as_posix()
-        if isinstance(dependency, ParamsDependency):
-            values = dependency.read_params()
-            for name in dependency.params or sorted(values):
-                yield f"{key}:{name}", path, f"value:{digest_json(values[name])}" if name in values else MISSING
-        elif not dependency.exists:
-            yield key, path, MISSING
-        else:
-            found = dependency.get_hash()
-            yield key, path, f"{found.name}:{found.value}"
-
-
-def dependency_digests(root: Path, stage: str) -> dict[str, str]:
-    """Digest of every dependency of the stage at an address, as it is now, by key."""
-    with opened(root) as repo:
-        (found,) = stages_of(repo, root, stage)
-        return {key: digest for key, _, digest in dependencies(found, repo)}
-
-
-def _one_line(error: BaseException) -> str:
+def one_line(error: BaseException) -> str:
+    """What an exception of DVC says, without line breaks."""
     return " ".join(str(error).split())

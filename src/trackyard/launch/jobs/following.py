@@ -99,7 +99,8 @@ def _state(
     if ended is not None:
         return ended.state, ended.detail
     if slurm_id is None:
-        return NOT_SUBMITTED, ""
+        cut_off = kept.in_doubt(kept.graph.job(job).array or job)
+        return NOT_SUBMITTED, "as far as is noted: `trackyard retry` finds it by its name if it was" if cut_off else ""
     found = seen.get(slurm_id)
     cancelled = any(line["event"] == CANCELLED for line in lines)
     if found is None or found.state == UNKNOWN:

@@ -13,17 +13,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from trackyard.errors import TrackyardError
-from trackyard.launch.jobs.dvc_stages import (
-    address,
-    command_of,
-    dependencies,
-    dependency_digests,
-    in_order,
-    opened,
-    stages_of,
-)
+from trackyard.launch.jobs.dvc_stages import address, command_of, in_order, is_made, opened, stages_of
 from trackyard.launch.jobs.granting import Granting, lacking_image
 from trackyard.launch.jobs.graph import Graph, Job, Reason
+from trackyard.launch.jobs.inputs import Digests
 from trackyard.launch.jobs.naming import in_arrays, job_name, shortened, unique
 from trackyard.launch.jobs.parts import divided, parts_asked
 from trackyard.launch.jobs.staleness import lacking_input, lacking_source, why_stale
@@ -38,8 +31,6 @@ if TYPE_CHECKING:
     from dvc.repo import Repo
     from dvc.stage import Stage
     from networkx import DiGraph
-
-__all__ = ["Survey", "Wanted", "dependency_digests", "stale_graph", "survey"]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -108,14 +99,9 @@ def survey(
         created=datetime.now(UTC).isoformat(timespec="microseconds"),
         commit=code_identity(root, runner or SystemRunner(), environment).commit,
         jobs=jobs,
-        upstream=tuple(address(stage) for stage in stages if _is_made(stage)),
+        upstream=tuple(address(stage) for stage in stages if is_made(stage)),
     )
     return Survey(graph=graph, obstacles=tuple(obstacles))
-
-
-def _is_made(stage: Stage) -> bool:
-    """Whether a job can make it: what has no command, or is frozen, is there or is pulled."""
-    return bool(stage.cmd) and not stage.frozen
 
 
 def _forced(repo: Repo, root: Path, wanted: Wanted) -> set[str]:
@@ -128,7 +114,7 @@ def _stale(
     """Those that run, in their order; data that are lacking are an obstacle."""
     found: dict[str, _Stale] = {}
     for stage in stages:
-        if not _is_made(stage):
+        if not is_made(stage):
             lacking = lacking_source(stage)
             obstacles += [lacking] if lacking is not None else []
             continue
@@ -164,14 +150,15 @@ def _jobs(
 ) -> tuple[Job, ...]:
     """A job of each stage that the site grants one; what it does not grant is an obstacle."""
     shards = parts_asked(
-        wanted.shards, {address(one): stage_meta(one.meta, address(one)).divided for one in stages if _is_made(one)}
+        wanted.shards, {address(one): stage_meta(one.meta, address(one)).divided for one in stages if is_made(one)}
     )
     if not stale:
         return ()
     granting = Granting.of(site, wanted.partition, environment)
     obstacles += [*granting.obstacles, *lacking_image(root, site, [one.meta.needs for one in stale], environment)]
     made = [Path(out.fs_path) for one in stale for out in one.stage.outs]
-    told = [Path(out.fs_path) for stage in stages if not _is_made(stage) for out in stage.outs if not out.exists]
+    told = [Path(out.fs_path) for stage in stages if not is_made(stage) for out in stage.outs if not out.exists]
+    digests = Digests(repo)
     names: dict[str, str] = {}
     jobs: list[Job] = []
     for one in stale:
@@ -194,7 +181,7 @@ def _jobs(
             array=None,
             index=None,
             commits=True,
-            inputs=_inputs(one, repo, made, told, obstacles),
+            inputs=_inputs(one, digests, made, told, obstacles),
         )
         parts = shards.get(one.address)
         jobs += [job] if parts is None else divided(job, parts, taken)
@@ -202,14 +189,14 @@ def _jobs(
 
 
 def _inputs(
-    one: _Stale, repo: Repo, made: Sequence[Path], told: Sequence[Path], obstacles: list[TrackyardError]
+    one: _Stale, digests: Digests, made: Sequence[Path], told: Sequence[Path], obstacles: list[TrackyardError]
 ) -> dict[str, str]:
-    """Digests of what it depends on, without what jobs of this graph make.
+    """Digests of what it is made from, without what jobs of this graph make.
 
     made: outputs of these jobs; told: data that no stage makes and that are not there, which is an obstacle already.
     """
-    found = {}
-    for key, path, digest in dependencies(one.stage, repo):
+    found = digests.behind(one.stage)
+    for key, path, digest in digests.dependencies(one.stage):
         if _touches(path, made):
             continue
         lacking = None if _touches(path, told) else lacking_input(one.address, key, digest)

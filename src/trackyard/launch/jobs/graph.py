@@ -1,8 +1,8 @@
 """A graph of jobs as it is kept on disk: made once when it is submitted, never changed; what happens lies beside it.
 
 runs/jobs/<graph>/graph.json                      this
-runs/jobs/<graph>/<job or array>/submitted.jsonl  a line for each submission: Slurm id, at; indices of an array
-runs/jobs/<graph>/<job>/attempts.jsonl            a line for each life of the job, and one for its end
+runs/jobs/<graph>/<job or array>/submitted/       a file for each submission: Slurm id, at; indices of an array
+runs/jobs/<graph>/<job>/attempts/                 a file for each life of the job, and one for its end
 runs/jobs/<graph>/<job>/ended.json                the completion record, written by the job itself
 runs/jobs/<graph>/<job>/log.txt                   its output, appended to over requeues
 runs/jobs/<graph>/<job or array>/job.sh           the batch script, of the newest submission
@@ -31,7 +31,8 @@ class Job:
     pipelines/pile_ffn/dvc.yaml:train@baseline-42). command: the stage's own, from dvc.yaml. after: names of jobs of
     this graph. array: name of the array that it is a task of, index: its place there; None where it is a job alone.
     commits: whether its outputs are committed to DVC when it has succeeded; a part of a divided stage commits nothing.
-    inputs: digest of each dependency that no job of this graph makes, by path, as it was when the graph was submitted.
+    inputs: digests by path, as they were when the graph was submitted, of the stage's command, of its dependencies
+    that no job of this graph makes, and of the sources of the stages before it (`inputs.py`).
     """
 
     name: str

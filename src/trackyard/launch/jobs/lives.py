@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from trackyard.errors import ConfigError, EnvironmentLacking
+from trackyard.errors import ConfigError, EnvironmentLacking, TrackyardError
 from trackyard.launch.jobs.graph import Graph, Job
+from trackyard.launch.jobs.store import Kept
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -48,3 +49,22 @@ def job_of(graph: Graph, name: str, environment: Mapping[str, str]) -> Job:
         why=f"it has {', '.join(there)}",
         fix=f"trackyard status {graph.id}",
     )
+
+
+def require_newest(kept: Kept, job: Job, life: Life, environment: Mapping[str, str]) -> None:
+    """TrackyardError where a later submission of `job` was noted, or another one under the number of this one.
+
+    What is not noted yet carries a higher number in its name than any that is: its submitter comes to that later.
+    """
+    # In this order: a note that is written in between is found by what is read last.
+    times = kept.times_submitted(job.array or job.name)
+    noted = [str(line["slurm_id"]) for line in kept.submissions(job.name)]
+    if not noted or life.slurm_id == noted[-1]:
+        return
+    number = environment.get("SLURM_JOB_NAME", "").rpartition(".")[2]
+    if life.slurm_id in noted or not number.isdigit() or int(number) <= times:
+        raise TrackyardError(
+            what=f"job {life.slurm_id} is not the newest of {kept.graph.id}/{job.name}, which is {noted[-1]}",
+            why="both would work on one stage at once",
+            fix=f"scancel {life.slurm_id}   (`trackyard status {kept.graph.id}` tells of the newest)",
+        )

@@ -1,4 +1,7 @@
-"""A stage under DVC's own lock, which is waited for: somebody's `dvc status` must not end a job."""
+"""What is read or done under DVC's own lock, which is waited for: somebody's `dvc status` must not end a job.
+
+DVC rewrites dvc.lock in place, so that whoever reads stages beside a `dvc commit` may read half of them.
+"""
 
 from __future__ import annotations
 
@@ -8,10 +11,12 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from trackyard.launch.jobs.dvc_stages import opened, stages_of
+from trackyard.errors import TrackyardError
+from trackyard.launch.jobs.dvc_stages import one_line, opened, stages_of
 from trackyard.launch.jobs.turn import WAIT_S
 
 if TYPE_CHECKING:
+    from dvc.repo import Repo
     from dvc.stage import Stage
 
 PATIENCE_S = WAIT_S
@@ -19,13 +24,13 @@ PATIENCE_S = WAIT_S
 
 
 @contextmanager
-def locked_stage(root: Path, address: str, *, patience_s: float = PATIENCE_S) -> Iterator[Stage]:
-    """The one stage at an address. TrackyardError where DVC's lock is not free in time, ConfigError for no stage."""
+def waited_lock(repo: Repo, *, patience_s: float = PATIENCE_S) -> Iterator[None]:
+    """DVC's lock of the repository; LockError where it is not free in time."""
     from dvc.lock import LockError
     from dvc.repo import lock_repo
 
     limit = time.monotonic() + patience_s
-    with opened(root) as repo, ExitStack() as lock:
+    with ExitStack() as lock:
         while True:
             try:
                 lock.enter_context(lock_repo(repo))
@@ -33,5 +38,23 @@ def locked_stage(root: Path, address: str, *, patience_s: float = PATIENCE_S) ->
             except LockError:
                 if time.monotonic() > limit:
                     raise
+        yield
+
+
+@contextmanager
+def locked_stage(root: Path, address: str, *, patience_s: float = PATIENCE_S) -> Iterator[Stage]:
+    """The one stage at an address. ConfigError for no stage, TrackyardError where DVC's lock is not free in time, or
+    where DVC fails during the block.
+    """
+    from dvc.exceptions import DvcException
+
+    with opened(root) as repo, waited_lock(repo, patience_s=patience_s):
         (found,) = stages_of(repo, root, address)
-        yield found
+        try:
+            yield found
+        except DvcException as error:
+            raise TrackyardError(
+                what=f"DVC failed with the files of {address}: {one_line(error)}",
+                why="a stage runs when its old outputs are out of the way, and is done when DVC finds it up to date",
+                fix=f"mend what it names, look with `dvc status {address}`, then `trackyard retry`",
+            ) from error

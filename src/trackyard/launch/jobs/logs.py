@@ -7,8 +7,9 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from trackyard.errors import TrackyardError
-from trackyard.launch.jobs.following import OPEN, current_id, status
+from trackyard.launch.jobs.following import OPEN, UNKNOWN, current_id, status
 from trackyard.launch.jobs.store import Kept
+from trackyard.launch.jobs.waiting import PATIENCE_S, unheard
 from trackyard.launch.slurm.client import SlurmClient
 
 POLL_S = 1.0
@@ -45,19 +46,30 @@ def lines(path: Path, over: Callable[[], bool], *, sleep: Callable[[float], None
         sleep(POLL_S)
 
 
-def over(kept: Kept, client: SlurmClient, job: str) -> Callable[[], bool]:
-    """Whether a job has ended, to be asked often: Slurm hears of it seldom."""
-    asked = -ASK_S
+def over(
+    kept: Kept, client: SlurmClient, job: str, *, clock: Callable[[], float] = time.monotonic
+) -> Callable[[], bool]:
+    """Whether a job has ended, to be asked often: Slurm hears of it seldom.
+
+    EnvironmentLacking when Slurm has said nothing of it for PATIENCE_S, and it left no record. clock: seconds.
+    """
+    asked, heard = float("-inf"), None
 
     def ended() -> bool:
-        nonlocal asked
+        nonlocal asked, heard
         record = kept.ended(job)
         if record is not None and record.slurm_id == current_id(kept, job):
             return True
-        if time.monotonic() < asked + ASK_S:
+        now = clock()
+        if now < asked + ASK_S:
             return False
-        asked = time.monotonic()
-        return next(one for one in status(kept, client) if one.name == job).state not in OPEN
+        state = next(one for one in status(kept, client) if one.name == job).state
+        if state != UNKNOWN or heard is None:
+            heard = now  # patience begins with the first question
+        if now > heard + PATIENCE_S:
+            raise unheard(kept, [job], PATIENCE_S)
+        asked = now
+        return state not in OPEN
 
     return ended
 

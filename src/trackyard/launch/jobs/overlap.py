@@ -11,9 +11,8 @@ from collections.abc import Iterable
 from trackyard.errors import TrackyardError
 from trackyard.launch.jobs.following import OPEN, status
 from trackyard.launch.jobs.graph import Graph
-from trackyard.launch.jobs.store import SCRIPT, Kept
+from trackyard.launch.jobs.store import Kept
 from trackyard.launch.slurm.client import SlurmClient
-from trackyard.launch.slurm.script import name_of
 
 
 def require_disjoint(graph: Graph, others: Iterable[Kept], client: SlurmClient) -> None:
@@ -27,13 +26,13 @@ def require_disjoint(graph: Graph, others: Iterable[Kept], client: SlurmClient) 
         theirs = {job.stage for job in other.graph.jobs}
         if other.graph.id == graph.id or not _meet(makes, reads, theirs, other.graph):
             continue
-        doubtful = [job.stage for job in other.graph.jobs if _in_doubt(other, job.array or job.name)]
+        doubtful = [job.stage for job in other.graph.jobs if other.in_doubt(job.array or job.name)]
         if _meet(makes, reads, set(doubtful), other.graph) and doubtful:
             raise TrackyardError(
                 what=f"nobody has noted whether {doubtful[0]} of graph {other.graph.id} was submitted",
                 why="its submission was cut off; it may run, and both graphs have to do with the same stages",
-                fix=f"`trackyard retry {other.graph.id}` finds it by its name and goes on; then, to end it, "
-                f"`trackyard cancel {other.graph.id}`",
+                fix=f"`trackyard cancel {other.graph.id}` finds it by its name and ends it; to go on with it instead: "
+                f"`trackyard retry {other.graph.id}`",
             )
         alive = [job for job in status(other, client) if job.state in OPEN]
         shared = _meet(makes, reads, {job.stage for job in alive}, other.graph) if alive else set()
@@ -45,15 +44,6 @@ def require_disjoint(graph: Graph, others: Iterable[Kept], client: SlurmClient) 
                 fix=f"see `trackyard status {other.graph.id}`; submit when it has ended, or end it: "
                 f"`trackyard cancel {other.graph.id}`",
             )
-
-
-def _in_doubt(other: Kept, unit: str) -> bool:
-    """Whether the newest script of a job or array has a number that no note of a submission has."""
-    script = other.folder(unit) / SCRIPT
-    if not script.is_file():
-        return False
-    number = name_of(script.read_text(encoding="utf-8")).rpartition(".")[2]
-    return int(number) > other.times_submitted(unit)
 
 
 def _meet(makes: set[str], reads: set[str], theirs: set[str], other: Graph) -> set[str]:

@@ -29,12 +29,15 @@ class Mark:
 
 def mark(root: Path, track: str | None, outputs: Iterable[Path] | None) -> Mark:
     """Where all of `track` stands now. outputs: those that persist of a stage without runs; None for one with runs."""
-    folders = [root / FOLDER.parts[0] / track] if track else []
-    runs = {path.parent for folder in folders for path in folder.glob(f"*/*/{SPEC}")}
-    return Mark(
-        steps={path: _newest(path) for path in runs},
-        bytes=0 if outputs is None else sum(_bytes(path, runs) for path in (*folders, *outputs)),
-    )
+    steps, written = {}, 0
+    for top in (*([root / FOLDER.parts[0] / track] if track else []), *(outputs or ())):
+        for folder, names, files in os.walk(top):
+            if SPEC in files:
+                steps[Path(folder)] = _newest(Path(folder))
+                names.clear()
+            elif outputs is not None:
+                written += sum(_bytes(Path(folder, name)) for name in files)
+    return Mark(steps=steps, bytes=written)
 
 
 def progressed(before: Mark, after: Mark, job: str) -> bool:
@@ -52,16 +55,10 @@ def _newest(run: Path) -> int:
     return (step_of(found[-1]) or 0) if found else 0
 
 
-def _bytes(top: Path, runs: set[Path]) -> int:
-    """Bytes below `top`, outside of the directories of runs."""
-    total = 0
-    for folder, names, files in os.walk(top):
-        names[:] = [name for name in names if Path(folder, name) not in runs]
-        for name in files:
-            if name.startswith("."):
-                continue  # locks, and what is not complete
-            try:
-                total += Path(folder, name).lstat().st_size
-            except FileNotFoundError:
-                continue  # the stage, or one beside it, works on
-    return total
+def _bytes(file: Path) -> int:
+    if file.name.startswith("."):
+        return 0  # a lock, or not complete
+    try:
+        return file.lstat().st_size
+    except FileNotFoundError:
+        return 0  # the stage, or one beside it, works on

@@ -13,10 +13,12 @@ from trackyard.errors import TrackyardError
 from trackyard.launch.jobs.dvc_stages import address, in_order, opened, stages_of
 from trackyard.launch.jobs.following import JobStatus, status
 from trackyard.launch.jobs.graph import Graph, Job
+from trackyard.launch.jobs.locked import waited_lock
 from trackyard.launch.jobs.logs import lines, over
 from trackyard.launch.jobs.stopping import cancel
 from trackyard.launch.jobs.store import Kept, fresh_id, new_graph
 from trackyard.launch.jobs.submitting import submit
+from trackyard.launch.jobs.turn import turn
 from trackyard.launch.requests import request_for
 from trackyard.launch.signals import stop_interrupt
 from trackyard.launch.sites import Site
@@ -70,7 +72,8 @@ def run_as_job(
     kept, client = new_graph(root, graph), SlurmClient(runner)
     try:
         with stop_interrupt():
-            slurm_id = submit(kept, client, site)[NAME]
+            with turn(root):
+                slurm_id = submit(kept, client, site)[NAME]
             say(f"job       {graph.id} is {slurm_id} in partition {request.partition}; trackyard status {graph.id}")
             _show(kept, client, say)
     except KeyboardInterrupt:
@@ -81,7 +84,7 @@ def run_as_job(
 
 def _upstream(root: Path, stage: str) -> tuple[str, ...]:
     """Addresses of the stages that this one is made from, itself included: no other graph may make one meanwhile."""
-    with opened(root) as repo:
+    with opened(root) as repo, waited_lock(repo):
         stages, _ = in_order(repo, stages_of(repo, root, stage))
         return tuple(address(one) for one in stages if one.cmd)
 

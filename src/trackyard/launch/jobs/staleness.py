@@ -6,20 +6,26 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 from trackyard.errors import TrackyardError
-from trackyard.launch.jobs.dvc_stages import MISSING, address, never_ran
+from trackyard.launch.jobs.dvc_stages import address, never_ran
 from trackyard.launch.jobs.graph import Reason
+from trackyard.launch.jobs.inputs import COMMAND, MISSING
 
 if TYPE_CHECKING:
     from dvc.stage import Stage
 
 _SHOWN = 4
 """Changes that a line names."""
-_WORDS = {"changed command": "its command", "always changed": "DVC never takes it as done"}
+_WORDS = {"changed command": COMMAND, "always changed": "DVC never takes it as done"}
+
+
+def status_lines(stage: Stage) -> list[Any]:
+    """What `dvc status` tells of the stage; empty where it is up to date."""
+    return [entry for entries in stage.status().values() for entry in entries]
 
 
 def why_stale(stage: Stage) -> tuple[Reason, str] | None:
     """Reason and detail; None where the stage itself is up to date. Stages before it are not looked at."""
-    found = _status(stage)
+    found = status_lines(stage)
     if not found:
         return None
     if never_ran(stage):
@@ -37,7 +43,7 @@ def why_stale(stage: Stage) -> tuple[Reason, str] | None:
 
 def lacking_source(stage: Stage) -> TrackyardError | None:
     """What is wrong with data that no stage makes (data.dvc), or that of a frozen one; None where it is as recorded."""
-    changed = [line for entry in _status(stage) if isinstance(entry, dict) for line in entry.items()]
+    changed = [line for entry in status_lines(stage) if isinstance(entry, dict) for line in entry.items()]
     outs = {path: how for kind, paths in changed if kind == "changed outs" for path, how in paths.items()}
     if not outs:
         return None
@@ -62,10 +68,6 @@ def lacking_input(stage: str, key: str, digest: str) -> TrackyardError | None:
         why="no stage makes it, so that its job would wait, start and fail",
         fix=f"set {name} in {file}" if name else f"git checkout -- {file}   (or make it, if it is yours)",
     )
-
-
-def _status(stage: Stage) -> list[Any]:
-    return [entry for entries in stage.status().values() for entry in entries]
 
 
 def _named(changes: dict[str, Any]) -> Iterator[str]:

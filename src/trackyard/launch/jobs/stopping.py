@@ -5,17 +5,23 @@ from __future__ import annotations
 from collections.abc import Collection
 
 from trackyard.errors import ConfigError
+from trackyard.launch.jobs.adopting import adopt, in_doubt
 from trackyard.launch.jobs.following import CANCELLED, OPEN, JobStatus, status
 from trackyard.launch.jobs.store import Kept
+from trackyard.launch.jobs.turn import turn
 from trackyard.launch.slurm.client import SlurmClient
 
 
 def cancel(kept: Kept, client: SlurmClient, names: Collection[str] = ()) -> list[JobStatus]:
     """Cancel the jobs `names`, or all of a graph, that have not ended; returns how those stood.
 
-    What waits for them is cancelled by Slurm. ConfigError for a name that is none of the graph.
+    Those of a submission that was cut off are found by their names. What waits for them is cancelled by Slurm.
+    ConfigError for a name that is none of the graph.
     """
     require_names(kept, names)
+    if in_doubt(kept):
+        with turn(kept.root):
+            adopt(kept, client)
     found = [job for job in status(kept, client) if job.state in OPEN and (not names or job.name in names)]
     note_cancelled(kept, client, found)
     return found

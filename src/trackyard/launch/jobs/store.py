@@ -1,6 +1,7 @@
 """Graphs of jobs on disk, below runs/jobs/: what was asked for, what was submitted, how each life and each job ended.
 
-Every file is replaced as a whole and durably, so what was noted stays noted, and nobody reads half of a line.
+Every file is written as a whole and durably, so what was noted stays noted, and nobody reads half of it. A note is a
+file of its own: a job, its submission and whoever cancels it note at the same time, and none waits for a lock.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ import dataclasses
 import json
 import re
 import secrets
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -19,13 +21,15 @@ from trackyard.durable import TEMPORARY, atomic_directory, write_atomic
 from trackyard.errors import ConfigError, DataError
 from trackyard.launch.jobs.graph import FOLDER, SCHEMA, Graph, Job
 from trackyard.launch.slurm.batch import Request
+from trackyard.launch.slurm.script import name_of
 from trackyard.schema import read_document, write_document
 
 GRAPH = "graph.json"
-SUBMITTED = "submitted.jsonl"
-ATTEMPTS = "attempts.jsonl"
+SUBMITTED = "submitted"
+ATTEMPTS = "attempts"
 ENDED = "ended.json"
 SCRIPT = "job.sh"
+NOTE = ".json"
 END_SCHEMA = "trackyard-job-end/1"
 _NAME = 24
 """Characters of a target that a graph's id begins with."""
@@ -73,24 +77,32 @@ class Kept:
         """The newest last, each with `slurm_id` (ID_INDEX of a task of an array) and `at`."""
         found = self.graph.job(job)
         if found.array is None:
-            return self._lines(job, SUBMITTED)
+            return self._notes(job, SUBMITTED)
         return [
             {"slurm_id": f"{line['slurm_id']}_{found.index}", "at": line["at"]}
-            for line in self._lines(found.array, SUBMITTED)
+            for line in self._notes(found.array, SUBMITTED)
             if found.index in line["indices"]
         ]
 
     def times_submitted(self, name: str) -> int:
         """Of a job alone, or of an array as a whole or in part."""
-        return len(self._lines(name, SUBMITTED))
+        return len(self._notes(name, SUBMITTED))
+
+    def in_doubt(self, name: str) -> bool:
+        """Whether the newest script of a job or array has a number that no note of a submission has: it was cut off."""
+        script = self.folder(name) / SCRIPT
+        if not script.is_file():
+            return False
+        number = name_of(script.read_text(encoding="utf-8")).rpartition(".")[2]
+        return int(number) > self.times_submitted(name)
 
     def note_submitted(self, name: str, slurm_id: str, indices: Sequence[int] | None = None) -> None:
-        """Of a job alone; of an array with the indices that were submitted, in one line."""
+        """Of a job alone; of an array with the indices that were submitted, in one note."""
         self._note(name, SUBMITTED, {"slurm_id": slurm_id} | ({} if indices is None else {"indices": list(indices)}))
 
     def attempts(self, job: str) -> list[dict[str, Any]]:
         """What was noted of the lives of a job, the newest last."""
-        return self._lines(job, ATTEMPTS)
+        return self._notes(job, ATTEMPTS)
 
     def note_attempt(self, job: str, **fields: Any) -> None:
         self._note(job, ATTEMPTS, fields)
@@ -106,24 +118,34 @@ class Kept:
     def note_ended(self, job: str, ended: Ended) -> None:
         write_document(self.folder(job) / ENDED, END_SCHEMA, dataclasses.asdict(ended))
 
-    def _lines(self, job: str, name: str) -> list[dict[str, Any]]:
-        path = self.folder(job) / name
-        if not path.is_file():
-            return []
-        try:
-            return [json.loads(line) for line in path.read_text().splitlines()]
-        except ValueError as error:
-            raise DataError(
-                what=f"{path} is damaged: {error}",
-                why="what was submitted decides what a retry submits once more",
-                fix=f"look into it; lines are JSON. `squeue --me` lists what is alive of graph {self.graph.id}",
-            ) from error
+    def _notes(self, name: str, kind: str) -> list[dict[str, Any]]:
+        found = []
+        for path in _in_order(self.folder(name) / kind):
+            try:
+                found.append(json.loads(path.read_bytes()))
+            except ValueError as error:
+                raise DataError(
+                    what=f"{path} is damaged: {error}",
+                    why="what was submitted decides what a retry submits once more",
+                    fix=f"look into it; it is JSON. `squeue --me` lists what is alive of graph {self.graph.id}",
+                ) from error
+        return found
 
-    def _note(self, job: str, name: str, fields: dict[str, Any]) -> None:
-        path = self.folder(job) / name
-        earlier = path.read_text() if path.is_file() else ""
-        line = json.dumps({**fields, "at": datetime.now(UTC).isoformat(timespec="seconds")}, ensure_ascii=False)
-        write_atomic(path, f"{earlier}{line}\n")
+    def _note(self, name: str, kind: str, fields: dict[str, Any]) -> None:
+        folder = self.folder(name) / kind
+        # Behind all that is seen, however the clocks of two nodes differ.
+        order = max([time.time_ns(), *(_order(path) + 1 for path in _in_order(folder)[-1:])])
+        body = {**fields, "at": datetime.now(UTC).isoformat(timespec="seconds")}
+        write_atomic(folder / f"{order:020}-{secrets.token_hex(4)}{NOTE}", json.dumps(body, ensure_ascii=False))
+
+
+def _in_order(folder: Path) -> list[Path]:
+    """Notes, the newest last."""
+    return sorted(folder.glob(f"*{NOTE}"), key=lambda path: path.name)
+
+
+def _order(note: Path) -> int:
+    return int(note.name.partition("-")[0])
 
 
 def fresh_id(target: str) -> str:

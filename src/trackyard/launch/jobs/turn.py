@@ -8,8 +8,6 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
-import flufl.lock
-
 from trackyard.errors import EnvironmentLacking, TrackyardError
 from trackyard.leased import Held, leased
 
@@ -36,8 +34,6 @@ def turn(root: Path, *, wait_s: float = WAIT_S) -> Iterator[None]:
                 break
             except Held as owner:
                 _require_patience(path, str(owner), limit, wait_s)
-            except flufl.lock.TimeOutError:
-                _require_patience(path, "many that ask for it", limit, wait_s)
             except OSError as error:
                 raise EnvironmentLacking(
                     what=f"{path} cannot be locked by a hard link: {error.strerror}",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from trackyard.errors import EnvironmentLacking
 from trackyard.launch.jobs.following import ALIVE, OPEN, JobStatus, status
@@ -35,16 +35,18 @@ def wait(
         if not any(job.state in OPEN for job in found):
             return found
         if not any(job.state in ALIVE for job in found) and silent_s > patience_s:
-            raise _unheard(kept, [job.name for job in found if job.state in OPEN], patience_s)
+            raise unheard(kept, [job.name for job in found if job.state in OPEN], patience_s)
         pause = next(pauses)
         silent_s += pause
         sleep(pause)
 
 
-def _unheard(kept: Kept, names: list[str], patience_s: float) -> EnvironmentLacking:
+def unheard(kept: Kept, names: Sequence[str], patience_s: float) -> EnvironmentLacking:
+    """Nobody knows what has become of the jobs `names`, after so many seconds."""
     return EnvironmentLacking(
         what=f"Slurm says nothing of {', '.join(names)} for {patience_s:.0f} s, and there is no record of their end",
         why="unknown is neither failed nor done: they may still run",
-        fix=f"look at `trackyard logs {kept.graph.id} {names[0]}`; to cancel and begin it anew: "
-        f"`trackyard retry {kept.graph.id} {names[0]}`",
+        fix=f"look at `trackyard logs {kept.graph.id} {names[0]}`; to end it for certain: "
+        f"`trackyard cancel {kept.graph.id} {names[0]}`; then `trackyard retry {kept.graph.id}` begins it anew, or the "
+        f"`dvc repro` that waited for it",
     )

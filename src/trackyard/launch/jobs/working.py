@@ -19,10 +19,10 @@ from typing import Literal
 from trackyard.crash import crash_point
 from trackyard.errors import EXIT_FAILED, EXIT_STOPPED_EARLY, TrackyardError
 from trackyard.launch.chosen import SITE_VARIABLE
-from trackyard.launch.jobs.committing import changes, commit, require_same_inputs
-from trackyard.launch.jobs.dvc_stages import dependency_digests
+from trackyard.launch.jobs.committing import changes, commit
 from trackyard.launch.jobs.graph import Job
-from trackyard.launch.jobs.lives import Life, job_of, this_life
+from trackyard.launch.jobs.inputs import hash_ahead, inputs_now, require_same_inputs
+from trackyard.launch.jobs.lives import Life, job_of, require_newest, this_life
 from trackyard.launch.jobs.outputs import clear_outputs
 from trackyard.launch.jobs.progress import mark, progressed
 from trackyard.launch.jobs.store import Ended, Kept, open_graph
@@ -110,8 +110,8 @@ def work(
 ) -> int:
     """Live one life of the job `name`, or of the task of the array `name`; returns the exit code of the batch script.
 
-    SIGUSR1 and SIGTERM ask the stage to save and stop (main thread only). Raises the TrackyardError that ended the job,
-    after it was recorded as failed.
+    SIGUSR1 and SIGTERM ask the stage to save and stop (main thread only). Raises what ended the job, foreseen or not,
+    after it was recorded as failed; and TrackyardError, with nothing recorded, where a newer submission has its place.
     """
     environment = os.environ if environment is None else environment
     runner = runner or SystemRunner()
@@ -124,16 +124,18 @@ def work(
         if earlier is not None and earlier.slurm_id == life.slurm_id and earlier.state in ("done", "unchanged"):
             say(f"job       {at_work.label} ended before: {earlier.state}")
             return earlier.exit_code
+        require_newest(kept, job, life, environment)
         at_work.note("began", nodes=life.nodes)
         say(f"job       {at_work.label}, life {life.number} of at most {lives}, on {life.nodes or 'this node'}")
         try:
             found = _live(at_work, stopped)
-        except TrackyardError as error:
+        except Exception as error:
+            exit_code, said = _words(error)
             if _told_to_end(stopped):
                 # Whoever ends this job ends the programs that it asks, too: their failure says nothing.
-                at_work.note("ended", next="left to slurm", exit_code=error.exit_code, detail=error.what)
+                at_work.note("ended", next="left to slurm", exit_code=exit_code, detail=said)
             else:
-                at_work.end("failed", error.exit_code, error.what)
+                at_work.end("failed", exit_code, said)
             raise
         return found if isinstance(found, int) else _requeue(at_work, found, stopped, told_s, settle_s)
 
@@ -143,8 +145,9 @@ def _live(at_work: _Work, stopped: StopFlag) -> int | _Stopped:
     job, root = at_work.job, at_work.root
     if at_work.life.number > at_work.lives:
         return at_work.end("given up", EXIT_FAILED, f"life {at_work.life.number} of at most {at_work.lives}")
+    hash_ahead(root, job.stage, outputs=job.reason != "forced")
     with turn(root):
-        made_from = dependency_digests(root, job.stage)
+        made_from = inputs_now(root, job.stage)
         require_same_inputs(job.stage, job.inputs, made_from, since="it was submitted")
         if job.reason != "forced" and not changes(root, job.stage):
             return at_work.end("unchanged", 0, "its stage is up to date")
@@ -169,6 +172,13 @@ def _live(at_work: _Work, stopped: StopFlag) -> int | _Stopped:
     return _Stopped(verdict=found, exit_code=exit_code, progressed=further)
 
 
+def _words(error: Exception) -> tuple[int, str]:
+    """Exit code, and what to record of it."""
+    if isinstance(error, TrackyardError):
+        return error.exit_code, error.what
+    return EXIT_FAILED, f"{type(error).__name__}: {error}"
+
+
 def _track(job: Job) -> str | None:
     """TRACK of `trackyard run TRACK STAGE`; None of another command."""
     words = job.command
@@ -190,8 +200,7 @@ def _stage(at_work: _Work, stopped: StopFlag) -> int:
 def _commit(at_work: _Work, made_from: Mapping[str, str]) -> int:
     if not at_work.job.commits:
         # Whoever commits writes down the dependencies as they are then.
-        now = dependency_digests(at_work.root, at_work.job.stage)
-        require_same_inputs(at_work.job.stage, made_from, now, since="it began")
+        require_same_inputs(at_work.job.stage, made_from, inputs_now(at_work.root, at_work.job.stage), since="it began")
         return at_work.end("done", 0, "nothing to commit here")
     crash_point("before-the-commit")
     commit(at_work.root, at_work.job.stage, made_from, runner=at_work.runner)
@@ -233,8 +242,9 @@ def _requeue(at_work: _Work, life: _Stopped, stopped: StopFlag, told_s: float, s
         signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
         try:
             SlurmClient(at_work.runner).requeue(at_work.life.slurm_id)
-        except TrackyardError as error:
-            at_work.end("failed", error.exit_code, f"it stopped to be requeued, and was not: {error.what}")
+        except Exception as error:
+            exit_code, said = _words(error)
+            at_work.end("failed", exit_code, f"it stopped to be requeued, and was not: {said}")
             raise
         signal.sigtimedwait({signal.SIGTERM}, settle_s)
     return EXIT_STOPPED_EARLY

@@ -75,6 +75,20 @@ class SlurmClient:
             fix="once `squeue --me` answers: trackyard retry   (it looks the job up by its name first)",
         )
 
+    def named(self, name: str) -> str | None:
+        """The id of our job of that name; None where there is none. EnvironmentLacking if not reached."""
+        words: str | None = ""
+        for wait in self._tries():
+            self._sleep(wait)
+            words, found = self._named(name)
+            if words is None:
+                return found
+        raise EnvironmentLacking(
+            what=f"Slurm was not reached to look for job {name}: {words}",
+            why=f"it was tried {TRIES} times; whether the job was ever submitted is unknown",
+            fix="once `squeue --me` answers, the same command again",
+        )
+
     def seen(self, ids: Collection[str]) -> dict[str, Seen]:
         """What is known of each job, or task of an array (ID_INDEX). A cluster that does not answer is no error: what
         nobody knows is unknown, and the reason says what each source said.

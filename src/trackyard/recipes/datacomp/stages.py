@@ -15,8 +15,10 @@ from typing import Any, Literal
 from trackyard.errors import ConfigError
 from trackyard.imports import import_heavy
 from trackyard.recipes.datacomp.cells import Cell
+from trackyard.recipes.datacomp.parameters import DatacompParameters
 from trackyard.recipes.datacomp.results import PIPELINE
 from trackyard.recipes.datacomp.study import TRACK, Study
+from trackyard.recipes.parts import part_named
 
 Say = Callable[[str], None]
 About = Literal["study", "part", "cell", "arm"]
@@ -51,8 +53,8 @@ STAGES: Mapping[str, Stage] = {
 }
 
 
-def run_stage(study: Study, name: str, item: str | None, *, parameter_file: Path, say: Say) -> None:
-    """Run a stage to its end. item: the part, cell or arm that it is about. ConfigError for what is none."""
+def require(parameters: DatacompParameters, name: str, item: str | None) -> Stage:
+    """The stage of that name. ConfigError for what is none, and for an item that it is not about."""
     stage = STAGES.get(name)
     if stage is None:
         raise ConfigError(
@@ -60,7 +62,14 @@ def run_stage(study: Study, name: str, item: str | None, *, parameter_file: Path
             why=f"it has {', '.join(STAGES)}",
             fix=f"dvc repro {PIPELINE}",
         )
-    about = _about(study, name, stage.about, item)
+    _about(parameters, name, stage.about, item)
+    return stage
+
+
+def run_stage(study: Study, name: str, item: str | None, *, parameter_file: Path, say: Say) -> None:
+    """Run a stage to its end. item: the part, cell or arm that it is about. ConfigError for what is none."""
+    stage = require(study.parameters, name, item)
+    about = _about(study.parameters, name, stage.about, item)
     module = f"trackyard.recipes.datacomp.{stage.module}"
     import_heavy(module)
     function = getattr(import_module(module), stage.function)
@@ -80,11 +89,11 @@ def _one(function: Callable[..., None], study: Study, say: Say, cell: Cell) -> N
     function(study, cell, say)
 
 
-def _about(study: Study, stage: str, about: About, item: str | None) -> tuple[Any, ...]:
+def _about(parameters: DatacompParameters, stage: str, about: About, item: str | None) -> tuple[Any, ...]:
     """What the stage is called with."""
-    parameters = study.parameters
     choices: dict[str, tuple[Cell, ...]] = {}
     if about == "part":
+        part_named(item, again=f"trackyard run {TRACK} {stage}")
         return (item,)
     if about == "cell":
         choices = {label: (cell,) for label, cell in parameters.trained_cells.items()}

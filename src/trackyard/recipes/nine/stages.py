@@ -10,6 +10,7 @@ from trackyard.errors import ConfigError
 from trackyard.imports import import_heavy
 from trackyard.recipes.nine.results import PIPELINE
 from trackyard.recipes.nine.study import TRACK, Study
+from trackyard.recipes.parts import part_named
 
 Say = Callable[[str], None]
 
@@ -35,8 +36,8 @@ STAGES: Mapping[str, Stage] = {
 }
 
 
-def run_stage(study: Study, name: str, item: str | None, *, say: Say) -> None:
-    """Run a stage to its end. item: a part K/N of its work. ConfigError for what is none."""
+def require(name: str, item: str | None) -> Stage:
+    """The stage of that name. ConfigError for what is none, and for an item that is no part K/N of it."""
     stage = STAGES.get(name)
     if stage is None:
         raise ConfigError(
@@ -48,6 +49,13 @@ def run_stage(study: Study, name: str, item: str | None, *, say: Say) -> None:
             why="accuracy and latency alone are divided into parts",
             fix=f"trackyard run {TRACK} {name}",
         )
+    part_named(item, again=f"trackyard run {TRACK} {name}")
+    return stage
+
+
+def run_stage(study: Study, name: str, item: str | None, *, say: Say) -> None:
+    """Run a stage to its end. item: a part K/N of its work. ConfigError for what is none."""
+    stage = require(name, item)
     module = f"trackyard.recipes.nine.{stage.module}"
     import_heavy(module)
     function = getattr(import_module(module), stage.function)

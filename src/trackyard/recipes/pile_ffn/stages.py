@@ -14,6 +14,7 @@ from typing import Any, Literal
 
 from trackyard.errors import ConfigError
 from trackyard.imports import import_heavy
+from trackyard.recipes.parts import part_named
 from trackyard.recipes.pile_ffn.cells import Cell
 from trackyard.recipes.pile_ffn.parameters import PileFfnParameters
 from trackyard.recipes.pile_ffn.study import TRACK, Study
@@ -54,8 +55,8 @@ STAGES: Mapping[str, Stage] = {
 }
 
 
-def run_stage(study: Study, name: str, item: str | None, *, parameter_file: Path, say: Say) -> None:
-    """Run a stage to its end. item: the cell or seed that it is about, as in dvc.yaml. ConfigError for what is none."""
+def require(parameters: PileFfnParameters, name: str, item: str | None) -> Stage:
+    """The stage of that name. ConfigError for what is none, and for an item that it is not about."""
     stage = STAGES.get(name)
     if stage is None:
         raise ConfigError(
@@ -63,6 +64,13 @@ def run_stage(study: Study, name: str, item: str | None, *, parameter_file: Path
             why=f"it has {', '.join(STAGES)}",
             fix="dvc repro pipelines/pile_ffn/dvc.yaml",
         )
+    _about(parameters, name, stage.about, item)
+    return stage
+
+
+def run_stage(study: Study, name: str, item: str | None, *, parameter_file: Path, say: Say) -> None:
+    """Run a stage to its end. item: the cell or seed that it is about, as in dvc.yaml. ConfigError for what is none."""
+    stage = require(study.parameters, name, item)
     about = _about(study.parameters, name, stage.about, item)
     module = f"trackyard.recipes.pile_ffn.{stage.module}"
     import_heavy(module)
@@ -88,6 +96,7 @@ def _one(function: Callable[..., None], study: Study, say: Say, item: Cell | int
 def _about(parameters: PileFfnParameters, stage: str, about: About, item: str | None) -> Sequence[Any]:
     """The cells or seeds that the stage is about, or its part."""
     if about == "part":
+        part_named(item, again=f"trackyard run {TRACK} {stage}")
         return (item,)
     if about == "seeds" and item is None:
         return parameters.seeds

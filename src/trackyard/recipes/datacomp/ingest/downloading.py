@@ -27,7 +27,7 @@ from trackyard.recipes.datacomp.ingest.blocks import AGAIN, Block, block_directo
 from trackyard.recipes.datacomp.ingest.rows import open_rows
 from trackyard.recipes.datacomp.results import read_result, write_result
 from trackyard.recipes.datacomp.study import Study
-from trackyard.recipes.parts import part_named
+from trackyard.recipes.parts import part_named, tell_if_empty
 
 SAY_EVERY_S = 30.0
 
@@ -48,7 +48,9 @@ def download(study: Study, item: str | None, say: Callable[[str], None]) -> None
     run = _Run(study, say)
     with _web(study) as (policy, lookup):
         if item is not None:
-            for number in part.of_list(range(min(run.blocks, planned_blocks(study.parameters.data)))):
+            blocks = range(min(run.blocks, planned_blocks(study.parameters.data)))
+            tell_if_empty(part, len(blocks), say)
+            for number in part.of_list(blocks):
                 run.fetch(number, policy, lookup)
             return
         study.images.mkdir(parents=True, exist_ok=True)

@@ -26,7 +26,7 @@ from trackyard.recipes.nine.sweeping.answering import Cell, answer_cells
 from trackyard.recipes.nine.sweeping.asked import Asked
 from trackyard.recipes.nine.sweeping.opening import asked_tasks, kind_of_device, open_evaluated, open_sweep
 from trackyard.recipes.nine.sweeping.scored import Scoring, put_out
-from trackyard.recipes.parts import Part, part_named
+from trackyard.recipes.parts import Part, part_named, tell_if_empty
 from trackyard.recipes.running.side_by_side import places, side_by_side
 
 STAGE = "accuracy"
@@ -41,6 +41,7 @@ def accuracy(study: Study, item: str | None, say: Callable[[str], None]) -> None
     started = time.monotonic()
     part = part_named(item, again=AGAIN)
     sweep, tasks = open_sweep(study), asked_tasks(study)
+    tell_if_empty(part, max((len(asked.ids) for asked in tasks.values()), default=0), say)
     at = places(study.parameters.threads)
     side_by_side(_Work(study, sweep, tasks, say), part.divided(len(at)), at)
     if item is not None:

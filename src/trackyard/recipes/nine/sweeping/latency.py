@@ -34,7 +34,7 @@ from trackyard.recipes.nine.sweeping.machine_notes import Notes, read_notes
 from trackyard.recipes.nine.sweeping.opening import asked_tasks, open_evaluated, open_sweep
 from trackyard.recipes.nine.sweeping.scored import SAMPLES
 from trackyard.recipes.nine.sweeping.turning import turned
-from trackyard.recipes.parts import part_named
+from trackyard.recipes.parts import part_named, tell_if_empty
 from trackyard.sealed import write_sealed
 
 STAGE = "latency"
@@ -57,6 +57,7 @@ def latency(study: Study, item: str | None, say: Callable[[str], None]) -> None:
     sweep, tasks = open_sweep(study), asked_tasks(study)
     ids = read_result(study.document("sweep"), "sweep").body["latency"]
     run = _Run(study, sweep, tasks, ids)
+    tell_if_empty(part, len(sweep.keys), say)
     for number, key in enumerate(part.of_list(sweep.keys), start=1):
         took = run.measure(key)
         if took:

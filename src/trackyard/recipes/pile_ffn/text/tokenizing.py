@@ -27,7 +27,7 @@ from numpy.typing import NDArray
 
 from trackyard.digest import digest_json, short
 from trackyard.durable import atomic_directory, sweep
-from trackyard.recipes.parts import alone, part_named
+from trackyard.recipes.parts import alone, part_named, tell_if_empty
 from trackyard.recipes.pile_ffn.cells import UNTOUCHED, Cell
 from trackyard.recipes.pile_ffn.results import DOCUMENT, write_result
 from trackyard.recipes.pile_ffn.study import TRACK, Study
@@ -70,6 +70,7 @@ def tokenize(study: Study, item: str | None, say: Say, *, chunk_tokens: int = CH
         key = _key(study, manifest)
         job = _Job(study=study, manifest=manifest, work=kept / short(key), say=say, chunk_tokens=chunk_tokens)
         if item is not None:
+            tell_if_empty(part, len(job.streams), say)
             encoding = job.encoding()
             for stream in part.of_list(job.streams):
                 job.encode(stream, encoding)
