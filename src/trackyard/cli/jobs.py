@@ -129,7 +129,9 @@ def _print(kept: Kept, found: list[JobStatus]) -> None:
     print(f"{kept.graph.id}: {_counted(found)}")
     bad = [job.name for job in found if job.is_bad and job.failed_ancestor is None]
     if bad:
-        print(f"fix: trackyard logs {kept.graph.id} {bad[0]}, mend what it says, then trackyard retry {kept.graph.id}")
+        logged = kept.log(bad[0]).is_file()
+        look = f"trackyard logs {kept.graph.id} {bad[0]}, mend what it says, then " if logged else ""
+        print(f"fix: {look}{kept.graph.again}")
 
 
 def _counted(found: list[JobStatus]) -> str:

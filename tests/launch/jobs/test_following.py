@@ -17,7 +17,7 @@ from trackyard.launch.jobs.following import JobStatus, status
 from trackyard.launch.jobs.logs import ASK_S, lines, newest, over
 from trackyard.launch.jobs.retrying import retry
 from trackyard.launch.jobs.stopping import cancel
-from trackyard.launch.jobs.store import Ended, Kept
+from trackyard.launch.jobs.store import ENDED, Ended, Kept
 from trackyard.launch.jobs.submitting import submit
 from trackyard.launch.jobs.waiting import PATIENCE_S, wait
 from trackyard.launch.sites import Partition, Site
@@ -296,6 +296,32 @@ def test_cancel_ends_what_its_submission_was_cut_off_before_it_noted(
     assert not world.kept.in_doubt("d")
     assert world.states()["d-0"] == "running", "of the array only what was submitted once more"
     assert submit(world.kept, world.client, SITE, only=["d-1"], environment={}) == {"d-1": "6_1"}
+
+
+def test_what_slurm_calls_done_without_a_record_is_begun_anew_once_it_was_cancelled(world: World) -> None:
+    world.ends("a")
+    (world.kept.folder("a") / ENDED).unlink()
+    assert world.states()["a"] == "unknown"
+    assert world.retry() == {}
+    cancel(world.kept, world.client, ["a"])
+    assert world.states()["a"] == "cancelled"
+    assert "a" in world.retry()
+
+
+def test_a_retry_takes_nothing_that_waits_for_another_failed_job(tmp_path: Path) -> None:
+    found, slurm = kept(tmp_path, *(job(*names, inputs={}) for names in (("b",), ("e",), ("c", "b", "e")))), FakeSlurm()
+    client = SlurmClient(slurm, sleep=slurm.sleep)
+    submit(found, client, SITE, environment={})
+    for name in ("b", "e"):
+        slurm_id = str(found.submissions(name)[-1]["slurm_id"])
+        found.note_ended(name, Ended(state="failed", exit_code=1, detail="", at="", slurm_id=slurm_id))
+        slurm.end(slurm_id, exit_code=1)
+    slurm.schedule()
+    with pytest.raises(ConfigError, match="c waits for b, which is failed") as refused:
+        retry(found, client, SITE, ["c"])
+    assert refused.value.fix == "trackyard retry toy-1"
+    assert list(retry(found, client, SITE, ["b"])) == ["b"]
+    assert list(retry(found, client, SITE)) == ["e", "c"]
 
 
 def test_a_retry_of_other_tasks_is_not_taken_for_one_that_was_cut_off(

@@ -18,6 +18,7 @@ from trackyard.errors import ConfigError, EnvironmentLacking, TrackyardError
 from trackyard.launch.jobs import single
 from trackyard.launch.jobs.following import status
 from trackyard.launch.jobs.logs import lines, over
+from trackyard.launch.jobs.retrying import retry
 from trackyard.launch.jobs.store import Ended, Kept, graphs, open_graph
 from trackyard.launch.jobs.submitting import submit
 from trackyard.launch.jobs.waiting import PATIENCE_S
@@ -158,6 +159,17 @@ def test_nothing_is_submitted_beside_a_graph_that_makes_what_the_stage_is_made_o
     submit(other, SlurmClient(world.slurm), SITE, environment={})
     with pytest.raises(TrackyardError, match="graph other-2 has not ended"):
         world.ask()
+    assert len(world.slurm.submitted) == 1
+    assert [one.graph.id for one in graphs(world.root)] == ["other-2"], "a graph that is refused would be the newest"
+
+
+def test_what_dvc_repro_waited_for_is_begun_anew_by_dvc_repro(world: World) -> None:
+    world.job = lambda slurm_id: world.slurm.end(slurm_id, exit_code=1, state="TIMEOUT")
+    with pytest.raises(TrackyardError):
+        world.ask()
+    with pytest.raises(ConfigError, match="is the job of a `dvc repro`") as refused:
+        retry(world.kept, SlurmClient(world.slurm), SITE)
+    assert refused.value.fix == "dvc repro second"
     assert len(world.slurm.submitted) == 1
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -15,7 +16,7 @@ from trackyard.errors import ConfigError, TrackyardError
 from trackyard.launch.jobs import submitting
 from trackyard.launch.jobs.from_dvc import Wanted
 from trackyard.launch.jobs.graph import Graph
-from trackyard.launch.jobs.store import Ended, Kept, graphs, open_graph
+from trackyard.launch.jobs.store import SCRIPT, Ended, Kept, graphs, open_graph
 from trackyard.launch.jobs.submitting import submit, submit_stale
 from trackyard.launch.slurm.client import SlurmClient
 
@@ -136,6 +137,18 @@ def test_what_was_cut_off_is_finished_and_nothing_is_submitted_twice(
     assert (after(slurm, "2_0"), after(slurm, "3")) == ("afterok:1", "afterok:2")
     assert [found.submissions(name)[-1]["slurm_id"] for name in ("one", "items-1", "last")] == ["1", "2_1", "3"]
     assert send(found, client) == {}, "all is submitted"
+
+
+@pytest.mark.parametrize("array", [None, "one"])
+def test_the_log_is_where_the_job_writes_whatever_the_checkout_is_called(
+    tmp_path: Path, client: SlurmClient, array: str | None
+) -> None:
+    found = kept(tmp_path / "50%jobs", job("one", array=array, index=None if array is None else 0))
+    send(found, client)
+    script = (found.folder("one") / SCRIPT).read_text()
+    (line,) = (line for line in script.splitlines() if line.startswith("#SBATCH --output="))
+    written = re.sub("%(.)", lambda found: {"%": "%", "a": "0"}.get(found[1], "?"), line.partition("=")[2].strip('"'))
+    assert Path(written) == found.log("one"), "as sbatch reads it"
 
 
 def test_answers_that_are_lost_submit_nothing_twice(tmp_path: Path, slurm: FakeSlurm, client: SlurmClient) -> None:

@@ -378,12 +378,24 @@ def test_a_record_holds_no_secret(make: Make, monkeypatch: pytest.MonkeyPatch) -
     assert not [path for path in written if secret in path.read_text()]
 
 
-def test_a_part_removes_and_commits_nothing(make: Make) -> None:
+def test_a_part_removes_and_commits_nothing_and_reads_nothing_of_others(
+    make: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read: list[str] = []
+    real = reading._hash_file
+
+    def hash_file(path: str, *more: object, **named: object) -> object:
+        read.append(Path(path).name)
+        return real(path, *more, **named)
+
     toy = make(lambda root: job(root, "one-0", "one", commits=False, array="one", index=0),
                lambda root: job(root, "one-1", "one", commits=False, array="one", index=1))  # fmt: skip
     (toy.root / "out").mkdir()
     (toy.root / "out/one").write_text("of the other part, ")
+    monkeypatch.setattr(reading, "_hash_file", hash_file)
+    (toy.root / "data").write_text("first")
     assert toy.live("one", index=1) == 0
+    assert set(read) == {"data"}
     assert (toy.root / "out/one").read_text() == "of the other part, made of first"
     assert toy.recorded() == ""
     ended = toy.kept.ended("one-1")

@@ -103,16 +103,14 @@ def _state(
         return NOT_SUBMITTED, "as far as is noted: `trackyard retry` finds it by its name if it was" if cut_off else ""
     found = seen.get(slurm_id)
     cancelled = any(line["event"] == CANCELLED for line in lines)
+    if cancelled and (found is None or found.state in (UNKNOWN, "done", CANCELLED)):
+        return CANCELLED, "by trackyard cancel"
     if found is None or found.state == UNKNOWN:
-        if cancelled:
-            return CANCELLED, "by trackyard cancel"
         heard = (lines or kept.submissions(job))[-1]["at"]
         return UNKNOWN, f"Slurm says nothing of it; last heard of at {heard}"
     if found.state == "done":
         # Slurm saw exit code 0, and the record that comes before it is not here (yet): network file systems lag.
         return UNKNOWN, f"Slurm ({found.source}) says done, and its completion record is not seen here"
-    if found.state == CANCELLED and cancelled:
-        return CANCELLED, "by trackyard cancel"
     return found.state, _words(found)
 
 

@@ -64,6 +64,16 @@ class Graph:
     jobs: tuple[Job, ...]
     upstream: tuple[str, ...] = ()
 
+    @property
+    def awaited(self) -> bool:
+        """Whether it is the job of a `dvc repro`, which waits for it and commits itself."""
+        return not any(job.commits for job in self.jobs)
+
+    @property
+    def again(self) -> str:
+        """The command that begins anew what of it has not ended well."""
+        return f"dvc repro {self.targets[0]}" if self.awaited else f"trackyard retry {self.id}"
+
     def job(self, name: str) -> Job:
         """KeyError for a name that none has."""
         return {job.name: job for job in self.jobs}[name]

@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
+from typing import TYPE_CHECKING
 
+from trackyard.durable import TEMPORARY
 from trackyard.launch.jobs.locked import locked_stage
+
+if TYPE_CHECKING:
+    from dvc.output import Output
 
 
 def clear_outputs(root: Path, stage: str, *, persistent_only: bool) -> tuple[Path, ...]:
@@ -18,5 +24,23 @@ def clear_outputs(root: Path, stage: str, *, persistent_only: bool) -> tuple[Pat
             found.remove_outs()
         persistent = [out for out in found.outs if out.persist]
         for out in persistent:
-            out.unprotect()
+            _unprotect(out)
         return tuple(Path(out.fs_path) for out in persistent)
+
+
+def _unprotect(out: Output) -> None:
+    """As DVC does it, while other parts of the stage write there: what is gone when its turn comes was renamed."""
+    from dvc_objects.errors import ObjectDBError
+
+    if not out.use_cache:
+        return
+    top = Path(out.fs_path)
+    files = (Path(folder, name) for folder, _, names in os.walk(top) for name in names)
+    for path in [top] if top.is_file() else files:
+        if path.name.startswith(TEMPORARY):
+            continue
+        try:
+            out.cache.unprotect(str(path))
+        except (FileNotFoundError, ObjectDBError):
+            if path.exists():
+                raise

@@ -20,10 +20,12 @@ def retry(kept: Kept, client: SlurmClient, site: Site, names: Collection[str] = 
     """Submit the jobs that ended badly, or those of `names`, with all that waits for them; returns their new Slurm ids.
 
     A job that Slurm says nothing of may still run: it is submitted anew only if it is named, after it was cancelled.
-    ConfigError for a name that is none of the graph, or of a job that is done or alive; TrackyardError where inputs
-    are no longer those of the submission: nothing is submitted then.
+    ConfigError for a name that is none of the graph, or of a job that is done or alive, or waits for one that failed,
+    and for the graph of a `dvc repro`; TrackyardError where inputs are no longer those of the submission: nothing is
+    submitted then.
     """
     require_names(kept, names)
+    _require_commits(kept)
     # Digests of large inputs take long; nobody waits for them.
     _require_same_inputs(kept, _again(kept, names, _now(kept, client)))
     with turn(kept.root):
@@ -49,6 +51,15 @@ def _again(kept: Kept, names: Collection[str], found: Mapping[str, JobStatus]) -
     return _with_dependants(kept, begun, found)
 
 
+def _require_commits(kept: Kept) -> None:
+    if kept.graph.awaited:
+        raise ConfigError(
+            what=f"graph {kept.graph.id} is the job of a `dvc repro`",
+            why="DVC commits what its own command waited for; of this job alone nobody would",
+            fix=kept.graph.again,
+        )
+
+
 def _require_same_inputs(kept: Kept, names: Collection[str]) -> None:
     """As each of these jobs does when it starts, which is hours later. A job of `dvc repro` has none to look at."""
     jobs = [job for job in kept.graph.jobs if job.name in names and job.inputs]
@@ -57,10 +68,17 @@ def _require_same_inputs(kept: Kept, names: Collection[str]) -> None:
 
 
 def _with_dependants(kept: Kept, begun: set[str], found: Mapping[str, JobStatus]) -> list[str]:
-    """`begun` and what comes after them and has not succeeded, in the order of the graph."""
+    """`begun` and what comes after them and has not succeeded, in the order of the graph; not what waits in vain."""
     again: list[str] = []
     for job in kept.graph.jobs:
-        follows = any(name in again for name in job.after) and found[job.name].state not in GOOD
+        dead = [name for name in job.after if found[name].is_bad and name not in again]
+        if dead and job.name in begun:
+            raise ConfigError(
+                what=f"{job.name} waits for {dead[0]}, which is {found[dead[0]].state}",
+                why="Slurm would cancel it at once",
+                fix=kept.graph.again,
+            )
+        follows = not dead and any(name in again for name in job.after) and found[job.name].state not in GOOD
         if job.name in begun or follows:
             again.append(job.name)
     return again

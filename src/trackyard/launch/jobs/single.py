@@ -10,13 +10,14 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from trackyard.errors import TrackyardError
-from trackyard.launch.jobs.dvc_stages import address, in_order, opened, stages_of
+from trackyard.launch.jobs.dvc_stages import address, in_order, is_made, opened, stages_of
 from trackyard.launch.jobs.following import JobStatus, status
 from trackyard.launch.jobs.graph import Graph, Job
 from trackyard.launch.jobs.locked import waited_lock
 from trackyard.launch.jobs.logs import lines, over
+from trackyard.launch.jobs.overlap import require_disjoint
 from trackyard.launch.jobs.stopping import cancel
-from trackyard.launch.jobs.store import Kept, fresh_id, new_graph
+from trackyard.launch.jobs.store import Kept, fresh_id, graphs, new_graph
 from trackyard.launch.jobs.submitting import submit
 from trackyard.launch.jobs.turn import turn
 from trackyard.launch.requests import request_for
@@ -69,10 +70,13 @@ def run_as_job(
         jobs=(job,),
         upstream=_upstream(root, stage.address),
     )
-    kept, client = new_graph(root, graph), SlurmClient(runner)
+    kept, client = Kept(root=root, graph=graph), SlurmClient(runner)
     try:
         with stop_interrupt():
             with turn(root):
+                # What is refused leaves no graph: it would be the newest, which commands without a name mean.
+                require_disjoint(graph, graphs(root), client)
+                new_graph(root, graph)
                 slurm_id = submit(kept, client, site)[NAME]
             say(f"job       {graph.id} is {slurm_id} in partition {request.partition}; trackyard status {graph.id}")
             _show(kept, client, say)
@@ -86,7 +90,7 @@ def _upstream(root: Path, stage: str) -> tuple[str, ...]:
     """Addresses of the stages that this one is made from, itself included: no other graph may make one meanwhile."""
     with opened(root) as repo, waited_lock(repo):
         stages, _ = in_order(repo, stages_of(repo, root, stage))
-        return tuple(address(one) for one in stages if one.cmd)
+        return tuple(address(one) for one in stages if is_made(one))
 
 
 def _show(kept: Kept, client: SlurmClient, say: Callable[[str], None]) -> None:

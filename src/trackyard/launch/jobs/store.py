@@ -112,7 +112,11 @@ class Kept:
         path = self.folder(job) / ENDED
         if not path.is_file():
             return None
-        body = read_document(path, END_SCHEMA, fix=f"delete {path}, then `trackyard retry {self.graph.id}`")
+        body = read_document(
+            path,
+            END_SCHEMA,
+            fix=f"delete {path}, then `trackyard cancel {self.graph.id} {job}`, then `{self.graph.again}`",
+        )
         return Ended(**{name: value for name, value in body.items() if name != "schema"})
 
     def note_ended(self, job: str, ended: Ended) -> None:

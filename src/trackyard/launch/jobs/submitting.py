@@ -123,18 +123,20 @@ def batch_job(
     """A job, or tasks of an array, as sbatch takes them. after: Slurm ids of those that must have succeeded."""
     first = chosen[0]
     need: Need = first.needs  # type: ignore[assignment]
-    array, output = None, kept.log(first.name)
+    # sbatch takes % in a name of a file for the beginning of a pattern.
+    folder = Path(str(kept.folder(unit)).replace("%", "%%"))
+    array, name = None, kept.log(first.name).name
     if first.array is not None:
         most = site.jobs.array_at_once
         array = ",".join(str(_index(job)) for job in chosen) + ("" if most is None else f"%{most}")
-        output = kept.folder(unit) / "log-%a.txt"
+        name = "log-%a.txt"
     return BatchJob(
         # What was not noted has the same number when it is submitted again, and is found by it.
         name=f"{kept.graph.id}.{unit}.{kept.times_submitted(unit) + 1}",
         request=first.request,
         command=(sys.executable, "-m", "trackyard", "work", kept.graph.id, unit),
         cwd=kept.root,
-        output=output,
+        output=folder / name,
         lead_s=site.jobs.signal_lead_s,
         after=tuple(after),
         array=array,

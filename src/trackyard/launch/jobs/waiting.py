@@ -47,6 +47,5 @@ def unheard(kept: Kept, names: Sequence[str], patience_s: float) -> EnvironmentL
         what=f"Slurm says nothing of {', '.join(names)} for {patience_s:.0f} s, and there is no record of their end",
         why="unknown is neither failed nor done: they may still run",
         fix=f"look at `trackyard logs {kept.graph.id} {names[0]}`; to end it for certain: "
-        f"`trackyard cancel {kept.graph.id} {names[0]}`; then `trackyard retry {kept.graph.id}` begins it anew, or the "
-        f"`dvc repro` that waited for it",
+        f"`trackyard cancel {kept.graph.id} {names[0]}`; then `{kept.graph.again}` begins it anew",
     )

@@ -145,11 +145,13 @@ def _live(at_work: _Work, stopped: StopFlag) -> int | _Stopped:
     job, root = at_work.job, at_work.root
     if at_work.life.number > at_work.lives:
         return at_work.end("given up", EXIT_FAILED, f"life {at_work.life.number} of at most {at_work.lives}")
-    hash_ahead(root, job.stage, outputs=job.reason != "forced")
+    # Parts of a stage find for themselves what is left to do; all of its outputs are looked at by the job that commits.
+    looks = job.commits and job.reason != "forced"
+    hash_ahead(root, job.stage, outputs=looks)
     with turn(root):
         made_from = inputs_now(root, job.stage)
         require_same_inputs(job.stage, job.inputs, made_from, since="it was submitted")
-        if job.reason != "forced" and not changes(root, job.stage):
+        if looks and not changes(root, job.stage):
             return at_work.end("unchanged", 0, "its stage is up to date")
         persistent = clear_outputs(root, job.stage, persistent_only=not job.commits)
     track, outputs = _track(job), None if job.needs == "train" else persistent
