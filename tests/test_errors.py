@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import pickle
+import signal
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from trackyard import errors
-from trackyard.errors import TrackyardError
+from trackyard.errors import CutOff, TrackyardError
 
 EXIT_CODES = {
     "TrackyardError": 1,
@@ -21,10 +22,19 @@ EXIT_CODES = {
     "StoppedEarly": 75,
 }
 CLASSES = [value for value in vars(errors).values() if isinstance(value, type) and issubclass(value, TrackyardError)]
+PLAIN = [cls for cls in CLASSES if cls is not CutOff]
+"""Those whose exit code is the same for every error."""
 
 
 def test_the_classes_and_their_exit_codes_are_these() -> None:
-    assert {cls.__name__: cls.exit_code for cls in CLASSES} == EXIT_CODES
+    assert {cls.__name__: cls.exit_code for cls in PLAIN} == EXIT_CODES
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGUSR1, 138)])
+def test_what_a_signal_cut_off_ends_as_a_program_that_it_killed(number: int, code: int) -> None:
+    back = pickle.loads(pickle.dumps(CutOff(what="a", why="b", fix="c", number=number)))
+    assert type(back) is CutOff
+    assert (back.what, back.why, back.fix, back.exit_code) == ("a", "b", "c", code)
 
 
 def test_the_exit_codes_are_those_of_the_design() -> None:
@@ -43,7 +53,7 @@ def test_the_message_is_three_lines() -> None:
     assert str(error) == "what: minutes=0\nwhy:  0 means no limit\nfix:  set minutes to 30"
 
 
-@pytest.mark.parametrize("cls", CLASSES)
+@pytest.mark.parametrize("cls", PLAIN)
 @given(parts=st.tuples(st.text(), st.text(), st.text()))
 def test_errors_cross_process_boundaries_whole(cls: type[TrackyardError], parts: tuple[str, str, str]) -> None:
     what, why, fix = parts

@@ -28,11 +28,12 @@ class TrackyardError(Exception):
 
     def __reduce__(self) -> tuple[object, ...]:
         # Exceptions with keyword-only arguments do not cross process boundaries without this.
-        return _rebuild, (type(self), self.what, self.why, self.fix)
+        return _blank, (type(self), self.what), vars(self)
 
 
-def _rebuild(cls: type[TrackyardError], what: str, why: str, fix: str) -> TrackyardError:
-    return cls(what=what, why=why, fix=fix)
+def _blank(cls: type[TrackyardError], what: str) -> TrackyardError:
+    """One whose attributes are set afterwards."""
+    return cls.__new__(cls, what)
 
 
 class ConfigError(TrackyardError):
@@ -65,3 +66,14 @@ class StoppedEarly(TrackyardError):
     """A signal asked the run to stop; a complete checkpoint was saved and the same command continues."""
 
     exit_code = EXIT_STOPPED_EARLY
+
+
+class CutOff(TrackyardError):
+    """A signal asked the run to stop, and nothing was saved yet. number: the signal's.
+
+    The exit code is that of a program which the signal killed, 128 + number: 75 would promise a checkpoint.
+    """
+
+    def __init__(self, *, what: str, why: str, fix: str, number: int) -> None:
+        super().__init__(what=what, why=why, fix=fix)
+        self.exit_code = 128 + number

@@ -11,7 +11,7 @@ from collections.abc import Callable
 
 import pytest
 
-from trackyard.errors import EXIT_STOPPED_EARLY, EnvironmentLacking, StoppedEarly, TrackyardError
+from trackyard.errors import EXIT_STOPPED_EARLY, CutOff, EnvironmentLacking, StoppedEarly, TrackyardError
 from trackyard.launch import orders as module
 from trackyard.launch.launched import Launched
 from trackyard.launch.orders import End, Orders, Training, ended, leading, meet
@@ -64,6 +64,7 @@ def test_orders_arrive_in_sequence_and_the_end_is_told(pair: tuple[Orders, Order
         (TrackyardError(what="the run directory is in use", why="w", fix="f"), TrackyardError, 1),
         (EnvironmentLacking(what="no disk", why="w", fix="f"), TrackyardError, 3),
         (StoppedEarly(what="stopped by SIGTERM", why="w", fix="f"), StoppedEarly, EXIT_STOPPED_EARLY),
+        (CutOff(what="stopped by SIGTERM", why="w", fix="f", number=signal.SIGTERM), TrackyardError, 143),
         (ZeroDivisionError("by zero"), TrackyardError, 1),
     ],
 )

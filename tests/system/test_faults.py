@@ -176,7 +176,7 @@ MANY = ("SIGTERM", "SIGUSR1", "SIGTERM", "SIGUSR1")
 def test_a_signal_in_the_first_validation_is_no_75(forks: Forks, after_stage1: Repository, copy_of: MakeCopy) -> None:
     repository = copy_of(after_stage1)
     ended = forks.run(repository, ("stopped_in_validation", {"which": 0, "names": MANY}))
-    parts = ended.error(1, "TrackyardError")
+    parts = ended.error(128 + signal.SIGTERM, "CutOff")
     assert parts["what"] == "stopped by SIGTERM before the first checkpoint"
     assert "nothing to continue from" in parts["why"]
     assert "train " not in ended.out

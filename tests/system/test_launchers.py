@@ -110,7 +110,7 @@ def test_srun_is_stopped_with_75(after_stage1: Repository, tmp_path: Path, slurm
 def test_time_that_is_up_before_the_first_step_is_no_75(after_stage1: Repository, tmp_path: Path) -> None:
     repository = after_stage1.copy(tmp_path / "root")
     repository.edit(lambda values: values["engine"].update(max_hours=1e-9))
-    parts = repository.stage2().error(1, "TrackyardError")
+    parts = repository.stage2().error(128 + signal.SIGUSR1, "CutOff")
     assert parts["what"] == "stopped by the end of its time before the run was opened"
     assert not list(repository.path.glob("runs/molmo2/stage2/*/checkpoints/*"))
 

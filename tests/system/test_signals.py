@@ -70,7 +70,7 @@ def _states(repository: Repository) -> list[str]:
 
 def test_before_the_first_checkpoint_a_signal_is_no_75(history: tuple[Repository, list[Stop], Ended]) -> None:
     stop = history[1][0]
-    parts = stop.ended.error(1, "TrackyardError")
+    parts = stop.ended.error(128 + TERM, "CutOff")
     assert parts["what"] == "stopped by SIGTERM before the first checkpoint"
     assert parts["fix"].startswith("dvc repro stage2")
     assert stop.checkpoints == []

@@ -50,6 +50,11 @@ def cause(name: str) -> str:
     return TIME_IS_UP if name == signal.SIGUSR1.name and _time_is_up.is_set() else name
 
 
+def number_of(cause: str) -> int:
+    """The signal that came for a `cause`."""
+    return signal.SIGUSR1 if cause == TIME_IS_UP else signal.Signals[cause]
+
+
 def deadline(max_hours: float | None, environment: Mapping[str, str], *, wall: float, monotonic: float) -> float | None:
     """When a run that starts now stops by itself, on the clock `time.monotonic`; None for never.
 

@@ -16,7 +16,9 @@ from trackyard.errors import (
     StoppedEarly,
     TrackyardError,
 )
-from trackyard.recipes.running.ends import end_told, nothing_done, stopped, without_final
+from trackyard.launch.jobs.verdict import verdict
+from trackyard.launch.signals import TIME_IS_UP
+from trackyard.recipes.running.ends import RANKS_STOPPED, end_told, nothing_done, stopped, without_final
 from trackyard.recipes.running.training import FINAL
 from trackyard.record.rundir import RunDirectory, open_or_create
 from trackyard.record.spool import Spool, Status, read_spool
@@ -40,16 +42,34 @@ def checkpoint(directory: RunDirectory, *, complete: bool = True) -> None:
 
 
 def test_75_means_that_there_is_something_to_go_on_from(directory: RunDirectory) -> None:
-    assert nothing_done(AGAIN, "SIGTERM").exit_code == EXIT_FAILED
     early = stopped(directory, AGAIN, "SIGTERM")
-    assert early.exit_code == EXIT_FAILED
+    assert early.exit_code == 143
     assert early.fix == f"{AGAIN}   (it starts at the first step)"
     checkpoint(directory, complete=False)
-    assert stopped(directory, AGAIN, "SIGTERM").exit_code == EXIT_FAILED
+    assert stopped(directory, AGAIN, "SIGTERM").exit_code == 143
     (directory.checkpoints / directory_name(4) / COMPLETE).touch()
     late = stopped(directory, AGAIN, "SIGTERM")
     assert late.exit_code == EXIT_STOPPED_EARLY
     assert (late.what, late.fix) == ("stopped by SIGTERM", AGAIN)
+
+
+@pytest.mark.parametrize(
+    ("reason", "code"),
+    [("SIGTERM", 143), ("SIGUSR1", 138), (TIME_IS_UP, 138), (RANKS_STOPPED, 138)],
+)
+def test_what_was_cut_before_it_could_save_ends_as_if_the_signal_had_killed_it(
+    directory: RunDirectory, reason: str, code: int
+) -> None:
+    """A job of Slurm is then put back into the queue, where an exit code of 1 would end it and all that wait for it."""
+    ends = [stopped(directory, AGAIN, reason)]
+    if reason != RANKS_STOPPED:
+        ends.append(nothing_done(AGAIN, reason))
+    for end in ends:
+        assert end.exit_code == code
+        found = verdict(
+            exit_code=end.exit_code, told_to_end=False, progressed=False, stalled_before=False, life=1, lives=5
+        )
+        assert found.next == "requeue"
 
 
 def test_final_weights_are_something_to_go_on_from(directory: RunDirectory) -> None:

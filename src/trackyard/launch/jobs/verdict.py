@@ -17,7 +17,8 @@ from trackyard.launch.signals import STOP_SIGNALS
 Next = Literal["commit", "requeue", "left to slurm", "failed", "given up"]
 
 _CUT = {code for number in STOP_SIGNALS for code in (-number, 128 + number)}
-"""Exit codes of a program that died of a stop signal: it was still starting, or is none that can save."""
+"""Exit codes of a program that died of a stop signal, because it was still starting or is none that can save, and of a
+stage that heard one before it had anything to save (errors.CutOff)."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

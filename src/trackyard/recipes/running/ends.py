@@ -9,7 +9,8 @@ import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from trackyard.errors import StoppedEarly, TrackyardError
+from trackyard.errors import CutOff, StoppedEarly, TrackyardError
+from trackyard.launch.signals import TIME_IS_UP, number_of
 from trackyard.recipes.running.training import FINAL
 from trackyard.record.rundir import Attempt, RunDirectory, spooled_attempt
 from trackyard.record.spool import Spool, Status, read_spool
@@ -24,10 +25,11 @@ RANKS_STOPPED = "a signal to its ranks, or the end of their time"
 
 def nothing_done(again: str, reason: str) -> TrackyardError:
     """The end of a run that was asked to stop while it proved its data, before its directory was known."""
-    return TrackyardError(
+    return CutOff(
         what=f"stopped by {reason} before the run was opened",
         why="nothing was trained in this attempt; what earlier ones saved is untouched",
         fix=again,
+        number=number_of(reason),
     )
 
 
@@ -39,10 +41,12 @@ def stopped(directory: RunDirectory, again: str, reason: str) -> TrackyardError:
             why=f"a complete checkpoint is in {directory.checkpoints}, and the next attempt continues from there",
             fix=again,
         )
-    return TrackyardError(
+    return CutOff(
         what=f"stopped by {reason} before the first checkpoint",
         why="there is nothing to continue from yet",
         fix=f"{again}   (it starts at the first step)",
+        # What ranks of our own were sent is not known here; a time that is over comes as SIGUSR1.
+        number=number_of(TIME_IS_UP if reason == RANKS_STOPPED else reason),
     )
 
 
