@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
+from itertools import combinations
 from pathlib import Path
 
 import pytest
 
-from tests.cli.world import LATE, LAYOUT, LOST, PICTURES, World, zipped
+from tests.cli.world import LATE, LAYOUT, LOST, PICTURES, ROOT, World, zipped
 from tests.loopback.hostile import Served
 from tests.loopback.hub import Fault
 from tests.loopback.stage1 import picture
+from trackyard.acquire.places import Places
+from trackyard.cli.data.bringing import _part, _work
 
 EVERYTHING = ("pinned", "moving", "gated", "pictures", "packed", "by-hand", "gone")
 
@@ -85,6 +89,30 @@ def test_machines_share_the_entries_and_the_command_without_a_shard_finds_all_of
     more = world("data", "fetch", *names, "--shard", "3/4")
     assert more.code == 2
     assert "nothing to do" in more.err
+
+
+@pytest.mark.parametrize("machines", [2, 4])
+def test_machines_share_no_repository(tmp_path: Path, machines: int) -> None:
+    """A copy of one is brought by one process at a time: the others would stop at its lock."""
+    names = ["stage2"]
+    whole = _work(ROOT, names, Places.of(tmp_path, {"HF_HOME": str(tmp_path)}))
+    parts = [_part(whole, names, f"{number}/{machines}") for number in range(machines)]
+    repositories = [{step.source.repo for _, step in part if step.source is not None} for part in parts]
+    for mine, others in combinations(repositories, 2):
+        assert mine & others == set()
+    assert sorted(step.entry for part in parts for _, step in part) == sorted(step.entry for _, step in whole)
+    shared = Counter(repo for repo, _ in {(step.source.repo, entry.name) for entry, step in whole if step.source})
+    assert max(shared.values()) > 1, "several entries have one repository, so that something is shown"
+
+
+def test_options_are_of_the_whole_and_a_part_without_their_use_is_done(world: World, tmp_path: Path) -> None:
+    (tmp_path / "task.zip").write_bytes(zipped(LAYOUT))
+    # Of two machines the first brings `pinned` alone.
+    for name, option in (("pictures", ["--retry-failed"]), ("by-hand", ["--archive", str(tmp_path / "task.zip")])):
+        for number, entry in enumerate(("pinned", name)):
+            done = world("data", "fetch", "pinned", name, *option, "--shard", f"{number}/2", "--json")
+            assert done.code == 0, done.err
+            assert {one["step"]["entry"] for one in done.json()["brought"]} == {entry}
 
 
 def test_a_repository_without_a_commit_is_asked_for_again_and_comes_anew_when_it_moved(world: World) -> None:

@@ -85,6 +85,7 @@ def test_a_missing_account_is_refused_once(ask: Ask) -> None:
     result = ask("check", "anvil", code=2)
     assert result.stderr.count("TRACKYARD_ACCOUNT is not set") == 1
     assert result.stdout.count("OK ") == 3, "the sizes are possible, whoever pays"
+    assert result.stdout.splitlines()[-1].startswith("checked: GPUs, nodes")
     (refused,) = told(ask("check", "anvil", "--json", code=2))["refused"]
     assert (refused["needs"], refused["exit_code"]) == ("account", 2)
 

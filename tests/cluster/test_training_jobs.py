@@ -12,6 +12,9 @@ import yaml
 from tests.cluster.project import Project, make_project
 from tests.cluster.slurm_cluster import SlurmCluster
 from tests.system.repository import Repository, Running
+from trackyard.record.comparing.attempt_log import TRAINED
+from trackyard.record.rundir import spooled_attempt
+from trackyard.record.spool import read_spool
 
 pytestmark = pytest.mark.system
 
@@ -66,6 +69,10 @@ def test_cut_off_by_the_wall_limit_and_by_a_rival_trainings_end_bit_equal(finish
         assert "up to date" in project.dvc("status", "stage2")
         begun = [line for line in project.lives(graph, job["name"]) if line["event"] == "began"]
         assert [line["life"] for line in begun] == [1, 2]
+        # From the start again it would end with the same weights: that it went on is told by its steps.
+        first, second = _steps_of_lives(project)
+        assert first[0] == 1
+        assert 1 < second[0] <= first[-1] + 1
     ended = running.end()
     assert ended.code == 0, f"{ended}\n{repro.logs()}"
     assert repro.weights("stage1") == kept
@@ -76,6 +83,15 @@ def test_cut_off_by_the_wall_limit_and_by_a_rival_trainings_end_bit_equal(finish
 
 def _checkpoints(project: Project) -> bool:
     return bool(list(project.path.glob("runs/molmo2/stage2/*/checkpoints/step-*/COMPLETE")))
+
+
+def _steps_of_lives(project: Project) -> list[list[int]]:
+    """Training steps that each attempt of stage 2 spooled; what was told after the training has none."""
+    spools = sorted((project.repository.run_directory("stage2") / "spool").glob("attempt-*.jsonl"), key=spooled_attempt)
+    found = [
+        [event["step"] for _, event in read_spool(path).events if TRAINED in event.get("values", {})] for path in spools
+    ]
+    return [steps for steps in found if steps]
 
 
 def _slow(project: Project, *, seconds: int, **shape: object) -> Project:

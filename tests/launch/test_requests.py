@@ -16,6 +16,7 @@ from trackyard.launch.charges import service_units_per_hour
 from trackyard.launch.requests import as_options, nearest, request_for, settle, shape_of
 from trackyard.launch.sites import Jobs, Need, Partition, Shape, Site, load_site
 from trackyard.launch.slurm.batch import Request
+from trackyard.parameters import parse_parameters
 
 ROOT = Path(__file__).resolve().parents[2]
 PAID = {"TRACKYARD_ACCOUNT": "proj-1"}
@@ -177,6 +178,34 @@ def test_the_command_of_a_refusal_asks_for_the_nearest(anvil: Site) -> None:
     words = shlex.split(command)
     assert words[3:6] == ["anvil", "--needs", "train"]
     assert " ".join(words[6:]) == as_options(nearest(anvil, shape))
+
+
+@given(st.data())
+def test_what_a_refusal_offers_is_granted_whatever_the_stage_needs(anvil: Site, data: st.DataObject) -> None:
+    needs = data.draw(st.sampled_from(get_args(Need)))
+    try:
+        settle(anvil, needs, data.draw(shapes(anvil)), environment=PAID)
+    except ConfigError as refused:
+        (command,) = re.findall(r"`trackyard site check anvil --needs \w+ ([^`]+)`", refused.fix)
+        words = shlex.split(command)
+        offered = {name[2:].replace("-", "_"): value for name, value in zip(words[::2], words[1::2], strict=True)}
+        if "memory_gb" in offered:
+            offered["memory_gb_per_node"] = offered.pop("memory_gb")
+        settle(anvil, needs, parse_parameters(Shape, read_numbers(offered), where="fix"), environment=PAID)
+
+
+def read_numbers(words: dict[str, str]) -> dict[str, Any]:
+    """As the command line reads them."""
+    return {
+        name: word if name == "partition" else float(word) if name == "memory_gb_per_node" else int(word)
+        for name, word in words.items()
+    }
+
+
+def test_a_stage_without_ranks_is_offered_one_node(anvil: Site) -> None:
+    with pytest.raises(ConfigError, match="8 GPUs on a node, it has 4") as refused:
+        settle(anvil, "gpu", asked(partition="ai", gpus_per_node=8), environment=PAID)
+    assert "--nodes 1 --tasks-per-node 1 --gpus-per-node 4" in refused.value.fix
 
 
 def test_what_anvil_is_asked_for(anvil: Site) -> None:

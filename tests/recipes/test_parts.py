@@ -50,6 +50,11 @@ def test_no_part_is_done_beside_the_whole(tmp_path: Path, monkeypatch: pytest.Mo
             pass
         with pytest.raises(TrackyardError, match=r"\(latents-0-of-2\) is in use"), work(WHOLE):
             pass
+    # Parts of different divisions may have the same pieces.
+    with work(Part(0, 2)), pytest.raises(TrackyardError, match=r"\(latents-0-of-2\) is in use"), work(Part(0, 3)):
+        pass
+    with work(Part(0, 3)), work(Part(1, 3)):
+        pass
     with work(WHOLE):
         pass
 

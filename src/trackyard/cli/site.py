@@ -68,8 +68,9 @@ def check(
         "minutes": minutes,
     }
     shapes = _shapes(site, needs, {key: value for key, value in changes.items() if value is not None})
+    account = None
     try:
-        account_of(site, os.environ)
+        account = account_of(site, os.environ)
     except ConfigError as error:
         failures.add(error, needs="account")
         site = _unpaid(site)
@@ -82,8 +83,8 @@ def check(
             print(f"OK   {kind:8} {job_line(job)}")
         if jobs:
             print(
-                f"checked: the account, and GPUs, nodes, cores, memory and time against sites/{site.name}.yaml; "
-                f"Slurm was not asked: trackyard doctor --site {site.name}"
+                f"checked: {'the account, and ' if account else ''}GPUs, nodes, cores, memory and time "
+                f"against sites/{site.name}.yaml; Slurm was not asked: trackyard doctor --site {site.name}"
             )
     else:
         print(f"site {site.name} asks for nothing: it has no scheduler, or no shapes")

@@ -62,6 +62,9 @@ def settle(site: Site, needs: Need, shape: Shape, *, environment: Mapping[str, s
         shape = shape.model_copy(update={"nodes": 1, "tasks_per_node": 1, "cores_per_task": cores})
     if found:
         possible = nearest(site, shape)
+        if needs != "train":
+            # GPUs beyond those of a node would be on further nodes, each with a task of its own.
+            possible = possible.model_copy(update={"nodes": 1})
         raise ConfigError(
             what=f"site {site.name}, partition {name}, cannot grant what is asked for {needs}: {'; '.join(found)}",
             why="Slurm would refuse the job, or let it wait for ever",

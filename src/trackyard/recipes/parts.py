@@ -69,7 +69,7 @@ def tell_if_empty(part: Part, pieces: int, say: Callable[[str], None]) -> None:
 
 @contextmanager
 def alone(folder: Path, stage: str, part: Part, *, what: str, why: str) -> Iterator[None]:
-    """No other process does this part; and no part is done while the whole is.
+    """No other process does this part; and no part is done beside the whole, or beside one of another division.
 
     folder: of the lock files. TrackyardError names who is at it. What a process held that died is free again.
     """
@@ -81,7 +81,10 @@ def alone(folder: Path, stage: str, part: Part, *, what: str, why: str) -> Itera
             for lock in sorted(folder.glob(f"{stage}-*-of-*.lock")):
                 held.enter_context(exclusive(lock, what=f"{what} ({lock.stem})", why=why))
         else:
-            _free(whole, what=f"{what} ({whole.stem})", why=why)
+            # Looked at with the own lock in hand: of two that begin at once one at least sees the other.
+            others = [lock for lock in folder.glob(f"{stage}-*-of-*.lock") if not lock.stem.endswith(f"-of-{part.of}")]
+            for lock in [whole, *sorted(others)]:
+                _free(lock, what=f"{what} ({lock.stem})", why=why)
         yield
 
 

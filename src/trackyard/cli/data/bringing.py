@@ -41,7 +41,7 @@ def fetch(
         bool, typer.Option("--retry-failed", help="of lists of URLs: try what failed again")
     ] = False,
     shard: Annotated[
-        str | None, typer.Option(help="K/N: every N-th entry from the K-th on, K from 0, for N machines")
+        str | None, typer.Option(help="K/N: one of N parts, K from 0, for N machines; of whole repositories")
     ] = None,
     endpoint: Annotated[str | None, typer.Option(help="another hub; default: HF_ENDPOINT, else the public one")] = None,
     dry_run: DryRun = False,
@@ -56,9 +56,10 @@ def fetch(
 
     root = repository_root()
     places = Places.of(root)
-    work = _part(_work(root, names, places), names, shard)
-    steps = [step for _, step in work]
-    if retry_failed and not any(step.kind == "images" for step in steps):
+    whole = _work(root, names, places)
+    work = _part(whole, names, shard)
+    # Options are of the whole: the same command with --shard K/N is right for every K.
+    if retry_failed and not any(step.kind == "images" for _, step in whole):
         raise ConfigError(
             what=f"--retry-failed for {' '.join(names)}",
             why="it tries lists of URLs again, and none of these has one",
@@ -66,7 +67,7 @@ def fetch(
         )
     options = Options(
         endpoint=endpoint,
-        archives=give(steps, [path.expanduser() for path in archive or ()]),
+        archives=give([step for _, step in whole], [path.expanduser() for path in archive or ()]),
         retry_failed=retry_failed,
         policy=_policy(),
     )
@@ -178,19 +179,34 @@ def _work(root: Path, names: list[str], places: Places) -> list[tuple[Entry, Ste
 
 
 def _part(work: list[tuple[Entry, Step]], names: list[str], shard: str | None) -> list[tuple[Entry, Step]]:
-    """What one of several machines does: entries whole, because their parts need each other. ConfigError for none."""
+    """What one of several machines does: whole groups of entries. ConfigError for none."""
     from trackyard.recipes.parts import part_named
 
     part = part_named(shard, again=f"trackyard data fetch {' '.join(names)}")
-    entries = list(dict.fromkeys(entry.name for entry, _ in work))
-    mine = set(part.of_list(entries))
+    groups = _groups(work)
+    mine = set[str]().union(*part.of_list(groups))
     if not mine:
         raise ConfigError(
-            what=f"--shard {shard} of {len(entries)} entries",
+            what=f"--shard {shard} of {len(groups)} groups of entries that share no repository",
             why="this part has nothing to do, and would look done",
-            fix=f"trackyard data fetch {' '.join(names)} --shard 0/{len(entries)}",
+            fix=f"trackyard data fetch {' '.join(names)} --shard 0/{len(groups)}",
         )
     return [(entry, step) for entry, step in work if entry.name in mine]
+
+
+def _groups(work: list[tuple[Entry, Step]]) -> list[set[str]]:
+    """Entries whose steps need each other, or one hub repository: only one process at a time brings its copy."""
+    groups: list[tuple[set[str], set[str]]] = []
+    for entry, step in work:
+        names, repositories = {entry.name}, {step.source.repo} if step.source else set[str]()
+        apart = []
+        for group in groups:
+            if names & group[0] or repositories & group[1]:
+                names, repositories = names | group[0], repositories | group[1]
+            else:
+                apart.append(group)
+        groups = [*apart, (names, repositories)]
+    return [names for names, _ in groups]
 
 
 def _policy() -> AddressPolicy:

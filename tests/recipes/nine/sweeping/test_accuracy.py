@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from tests.recipes.nine.tiny_nine import TASKS, Told, files, silent, study_at, tiny_study
-from trackyard.errors import ConfigError, DataError
+from trackyard.errors import ConfigError, DataError, TrackyardError
 from trackyard.evaluate.answering import lane
 from trackyard.recipes.nine.report.comparing import compare
 from trackyard.recipes.nine.results import read_result
@@ -19,6 +19,7 @@ from trackyard.recipes.nine.study import Study
 from trackyard.recipes.nine.sweeping import accuracy as stage
 from trackyard.recipes.nine.sweeping.accuracy import accuracy, store_root
 from trackyard.recipes.nine.sweeping.opening import open_sweep
+from trackyard.recipes.parts import WHOLE, Part, alone
 
 CONFIGURATIONS, QUESTIONS = 4, 6
 
@@ -208,3 +209,13 @@ def test_without_a_sweep_nothing_is_asked(tmp_path: Path) -> None:
     with pytest.raises(DataError) as refused:
         accuracy(study, None, silent)
     assert "pipelines/nine/dvc.yaml:sweep" in refused.value.fix
+
+
+@pytest.mark.parametrize(("held", "item"), [(Part(0, 2), "0/2"), (WHOLE, None), (Part(1, 2), None)])
+def test_one_process_at_a_time(whole: Study, tmp_path: Path, held: Part, item: str | None) -> None:
+    study = copied(whole, tmp_path)
+    with (
+        alone(study.store, "accuracy", held, what="this", why="a test"),
+        pytest.raises(TrackyardError, match=r"\(accuracy.*\) is in use"),
+    ):
+        accuracy(study, item, silent)

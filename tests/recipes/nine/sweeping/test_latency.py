@@ -12,7 +12,7 @@ import pytest
 
 from tests.recipes.nine.tiny_nine import TASKS, Told, silent, study_at, tiny_study
 from trackyard.digest import canonical_json
-from trackyard.errors import ConfigError, DataError
+from trackyard.errors import ConfigError, DataError, TrackyardError
 from trackyard.evaluate.latency.timing import LEAST_TOLERANCE_MS, TOLERANCE
 from trackyard.evaluate.records import Latency
 from trackyard.evaluate.store import RecordWriter, read_records
@@ -26,6 +26,7 @@ from trackyard.recipes.nine.sweeping.machine_notes import PREFIX
 from trackyard.recipes.nine.sweeping.machine_notes import SCHEMA as NOTE
 from trackyard.recipes.nine.sweeping.opening import open_sweep
 from trackyard.recipes.nine.sweeping.scored import SAMPLES
+from trackyard.recipes.parts import WHOLE, Part, alone
 from trackyard.sealed import read_sealed, write_sealed
 
 CONFIGURATIONS, SAMPLES_TIMED, WARM = 4, 2, 3
@@ -276,3 +277,13 @@ def test_compare_refuses_a_sample_that_was_taken_out(timed: Study, tmp_path: Pat
 def test_no_part_is_refused(timed: Study) -> None:
     with pytest.raises(ConfigError, match="no part of the work"):
         latency(timed, "2/2", silent)
+
+
+@pytest.mark.parametrize(("held", "item"), [(Part(0, 2), "0/2"), (WHOLE, None), (Part(1, 2), None)])
+def test_one_process_at_a_time(scored: Study, tmp_path: Path, held: Part, item: str | None) -> None:
+    study = copied(scored, tmp_path)
+    with (
+        alone(study.store, "latency", held, what="this", why="a test"),
+        pytest.raises(TrackyardError, match=r"\(latency.*\) is in use"),
+    ):
+        latency(study, item, silent)

@@ -34,7 +34,7 @@ from trackyard.recipes.nine.sweeping.machine_notes import Notes, read_notes
 from trackyard.recipes.nine.sweeping.opening import asked_tasks, open_evaluated, open_sweep
 from trackyard.recipes.nine.sweeping.scored import SAMPLES
 from trackyard.recipes.nine.sweeping.turning import turned
-from trackyard.recipes.parts import part_named, tell_if_empty
+from trackyard.recipes.parts import alone, part_named, tell_if_empty
 from trackyard.sealed import write_sealed
 
 STAGE = "latency"
@@ -50,34 +50,38 @@ MOST_DIFFERENT = {"fp32": 0.0, "bf16": 0.005}
 def latency(study: Study, item: str | None, say: Callable[[str], None]) -> None:
     """Time the configurations of a part, or all that are missing and put out the results.
 
-    DataError for answers that differ from those that were scored, or times of several kinds of machine.
+    DataError for answers that differ from those that were scored, or times of several kinds of machine; TrackyardError
+    while another process is at it.
     """
     started = time.monotonic()
     part = part_named(item, again=AGAIN)
-    sweep, tasks = open_sweep(study), asked_tasks(study)
-    ids = read_result(study.document("sweep"), "sweep").body["latency"]
-    run = _Run(study, sweep, tasks, ids)
-    tell_if_empty(part, len(sweep.keys), say)
-    for number, key in enumerate(part.of_list(sweep.keys), start=1):
-        took = run.measure(key)
-        if took:
-            words = _words(sweep.configurations[key])
-            say(f"{short(key)} {words}: {took} answers timed   ({number} of {len(sweep.keys)})")
-    if item is not None:
-        return
-    folder = study.artifacts / STAGE
-    if folder.exists():
-        shutil.rmtree(folder)
-    body = run.put_out(say)
-    inputs = {study.sweep.relative_to(study.root).as_posix(): digest_file(study.sweep)}
-    header = study.header(
-        STAGE,
-        inputs=inputs,
-        device=body["circumstances"][0]["device"],
-        wall_s=round(time.monotonic() - started, 3),
-        model=sweep.evaluated.model,
-    )
-    write_result(study.document(STAGE), STAGE, header, body)
+    with alone(
+        study.store, STAGE, part, what="the times of this study", why="a question that is timed twice has two times"
+    ):
+        sweep, tasks = open_sweep(study), asked_tasks(study)
+        ids = read_result(study.document("sweep"), "sweep").body["latency"]
+        run = _Run(study, sweep, tasks, ids)
+        tell_if_empty(part, len(sweep.keys), say)
+        for number, key in enumerate(part.of_list(sweep.keys), start=1):
+            took = run.measure(key)
+            if took:
+                words = _words(sweep.configurations[key])
+                say(f"{short(key)} {words}: {took} answers timed   ({number} of {len(sweep.keys)})")
+        if item is not None:
+            return
+        folder = study.artifacts / STAGE
+        if folder.exists():
+            shutil.rmtree(folder)
+        body = run.put_out(say)
+        inputs = {study.sweep.relative_to(study.root).as_posix(): digest_file(study.sweep)}
+        header = study.header(
+            STAGE,
+            inputs=inputs,
+            device=body["circumstances"][0]["device"],
+            wall_s=round(time.monotonic() - started, 3),
+            model=sweep.evaluated.model,
+        )
+        write_result(study.document(STAGE), STAGE, header, body)
 
 
 class _Run:
