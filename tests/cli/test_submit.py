@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -109,6 +110,16 @@ def test_a_shorter_job_makes_a_longer_chain(
     assert (estimate["lives"] - 1) * 12 < estimate["hours"] < estimate["lives"] * 12
 
 
+def test_memory_that_is_not_asked_for_is_told(
+    shipped: Path, ask: Ask, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.chdir(with_site(shipped, tmp_path / "root", memory_gb_per_node=20))
+    shown = ask("stage1", "--dry-run", "--site", "anvil", "--profile", "h100").output
+    assert re.search(r"DOES NOT FIT: stage1: memory of a node: needs 2\d\.\d\d GB, of at most 20\.00 GB$", shown, re.M)
+    monkeypatch.chdir(shipped)
+    assert "DOES NOT FIT" not in ask("stage1", "--dry-run", "--site", "anvil", "--profile", "h100").output
+
+
 def with_site(shipped: Path, root: Path, **train: int) -> Path:
     """A copy whose site anvil asks for something else for trainings."""
     body = yaml.safe_load((ROOT / "sites" / "anvil.yaml").read_text())
@@ -175,6 +186,10 @@ def test_without_a_job_that_is_granted_only_the_obstacles_are_printed(
     printed = ask("stage1", "--dry-run", "--site", "anvil", "--partition", "shared").output
     assert printed.startswith("before it can be submitted:\n")
     assert "partition shared, cannot grant what is asked for train" in printed
+    assert (
+        "\n    Slurm would refuse the job, or let it wait for ever\n    fix: the nearest possible: `trackyard"
+        in printed
+    )
 
 
 @pytest.fixture(scope="module")

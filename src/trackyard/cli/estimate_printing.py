@@ -32,7 +32,7 @@ def print_estimate(found: Forecast, change: Fitting | None, errors: Sequence[Err
     _time(shown, found)
     shown.add_section()
     for check in found.checks:
-        shown.add_row(check.name, _amount(check.needed, check.unit), _verdict(check))
+        shown.add_row(check.name, amount(check.needed, check.unit), _verdict(check))
     console = Console(width=WIDTH)
     console.print(shown)
     print(f"lengths: {work.lengths}")
@@ -95,12 +95,13 @@ def _jobs(found: Forecast) -> str:
     return "no limit on time" if limit is None else f"of at most {limit:g} h on {found.nodes} nodes"
 
 
-def _amount(value: float, unit: str) -> str:
+def amount(value: float, unit: str) -> str:
+    """What a check compares, with its unit."""
     return size(round(value)) if unit == "bytes" else f"{value:,.4g} {unit}" if unit == "hours" else f"{value:,.0f}"
 
 
 def _verdict(check: Check) -> str:
-    return f"{'fits' if check.ok else 'DOES NOT FIT'}: at most {_amount(check.limit, check.unit)}"
+    return f"{'fits' if check.ok else 'DOES NOT FIT'}: at most {amount(check.limit, check.unit)}"
 
 
 def _last(found: Forecast, change: Fitting | None) -> None:

@@ -121,14 +121,22 @@ def _estimate(
 
 
 def _misfits(checks: Iterable[Check], lives: int, site: Site) -> Iterator[str]:
+    from trackyard.cli.estimate_printing import amount
+
     for check in checks:
         if not check.ok:
-            yield f"{check.name}: needs {check.needed:,.4g} {check.unit}, of at most {check.limit:,.4g}"
+            needed, limit = amount(check.needed, check.unit), amount(check.limit, check.unit)
+            yield f"{check.name}: needs {needed}, of at most {limit}"
     if lives > site.jobs.attempts:
         yield f"{lives} lives, of at most {site.jobs.attempts} (jobs.attempts of the site)"
 
 
 def _limited(site: Site, request: Request) -> Site:
-    """The site with the wall-clock limit that is asked for, in place of the longest that its partition grants."""
-    asked: Partition = site.partitions[request.partition].model_copy(update={"max_hours": request.minutes / 60})
+    """The site with the time and memory that are asked for, in place of the most that its partition grants."""
+    from trackyard.launch.requests import MIB
+
+    limits = {"max_hours": request.minutes / 60}
+    if request.memory_mb_per_node is not None:
+        limits["memory_gb_per_node"] = request.memory_mb_per_node * MIB / 1e9
+    asked: Partition = site.partitions[request.partition].model_copy(update=limits)
     return site.model_copy(update={"partitions": {**site.partitions, request.partition: asked}})

@@ -49,7 +49,7 @@ def print_plan(
     if obstacles:
         print("before it can be submitted:")
     for obstacle in obstacles:
-        print(f"  {obstacle.what}\n    {obstacle.fix}")
+        print(f"  {obstacle.what}\n    {obstacle.why}\n    fix: {obstacle.fix}")
 
 
 def print_submitted(graph: Graph, ids: Mapping[str, str]) -> None:
