@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from trackyard.errors import EnvironmentLacking
+from trackyard.errors import EnvironmentLacking, TrackyardError
 from trackyard.launch.doctor.asked import Asked, Wanted
 from trackyard.launch.sites import Site
 from trackyard.runner import Finished
@@ -27,10 +27,18 @@ CLUSTER = {
 }  # fmt: skip
 
 
-class Programs:
-    """Answers by the beginning of a command line: an output, or (exit code, output). Nothing else is installed."""
+Answer = str | tuple[int, str] | TrackyardError
 
-    def __init__(self, answers: Mapping[str, str | tuple[int, str]]) -> None:
+
+def late_answer() -> TrackyardError:
+    """As of a program that does not end in time."""
+    return TrackyardError(what="it did not end within 4 s", why="a test", fix="none")
+
+
+class Programs:
+    """Answers by the beginning of a command line: an output, (exit code, output) or an error. Nothing else is there."""
+
+    def __init__(self, answers: Mapping[str, Answer]) -> None:
         self.answers = answers
 
     def run(
@@ -44,6 +52,8 @@ class Programs:
         line = " ".join(argv)
         for beginning, answer in self.answers.items():
             if line.startswith(beginning):
+                if isinstance(answer, TrackyardError):
+                    raise answer
                 code, text = answer if isinstance(answer, tuple) else (0, answer)
                 out, err = (text, "") if code == 0 else ("", text)
                 return Finished(argv=tuple(argv), exit_code=code, stdout=out, stderr=err, seconds=0.0)
@@ -52,7 +62,7 @@ class Programs:
 
 def asking(
     root: Path,
-    answers: Mapping[str, str | tuple[int, str]] | None = None,
+    answers: Mapping[str, Answer] | None = None,
     *,
     site: Mapping[str, Any] = LOCAL,
     environment: Mapping[str, str] | None = None,

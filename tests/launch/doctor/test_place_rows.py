@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 import trackyard
-from tests.launch.doctor.asking import CLUSTER, asking, mounted
+from tests.launch.doctor.asking import CLUSTER, asking, late_answer, mounted
 from trackyard.acquire.places import Room
 from trackyard.errors import ConfigError, EnvironmentLacking
 from trackyard.exclusive import LOCKS_VARIABLE
@@ -83,6 +83,7 @@ def test_locks_of_runs_by_link(tmp_path: Path, changed: dict[str, object]) -> No
         ("nfs", "rw,local_lock=all", True),
         ("nfs4", "rw,local_lock=none", False),
         ("gpfs", "rw", False),
+        ("beegfs", "rw", True),
     ],
 )
 def test_flock_that_ends_at_its_host_is_told_where_there_are_several(
@@ -236,6 +237,8 @@ def test_the_clock(tmp_path: Path) -> None:
     unknown, synchronised = asking(tmp_path), asking(tmp_path, {"timedatectl": "yes\n"})
     assert clock.clock_row(unknown).detail.endswith("whether it is synchronised nobody says here")
     assert clock.clock_row(synchronised).detail.endswith("; synchronised")
+    late = asking(tmp_path, {"timedatectl": late_answer()})
+    assert clock.clock_row(late).detail.endswith("whether it is synchronised nobody says here")
     with pytest.raises(Warned, match="not synchronised"):
         clock.clock_row(asking(tmp_path, {"timedatectl": "no\n"}))
     with pytest.raises(Warned, match=r"differ by [45]"):

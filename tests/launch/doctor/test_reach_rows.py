@@ -166,6 +166,12 @@ def test_a_bucket_whose_store_is_not_there(tmp_path: Path, monkeypatch: pytest.M
         remote.remote_row(asking(with_remote(tmp_path, "s3://bucket/x", f"    endpointurl = {closed}\n")))
 
 
+def test_a_bucket_at_what_is_no_address(tmp_path: Path) -> None:
+    with_remote(tmp_path, "s3://bucket/x", "    endpointurl = s3.example\n")
+    with pytest.raises(EnvironmentLacking, match=r"Invalid endpoint: s3\.example"):
+        remote.remote_row(asking(tmp_path))
+
+
 def test_secrets_are_named_and_never_shown(tmp_path: Path) -> None:
     value = "never-" + "shown"
     environment = {
@@ -206,6 +212,8 @@ def test_gated_data_need_a_token(tmp_path: Path) -> None:
 def test_an_address_that_is_mistyped_is_told() -> None:
     with pytest.raises(EnvironmentLacking, match="nonnumeric port"):
         network.ask("http://127.0.0.1:x")
+    with pytest.raises(EnvironmentLacking, match="Invalid IPv6 URL"):
+        network.ask("http://[bad")
 
 
 def test_a_dvc_remote_whose_port_is_no_number(tmp_path: Path) -> None:

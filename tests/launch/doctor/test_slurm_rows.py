@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.launch.doctor.asking import CLUSTER, asking
+from tests.launch.doctor.asking import CLUSTER, asking, late_answer
 from trackyard.errors import ConfigError, EnvironmentLacking
 from trackyard.launch.doctor import scheduler
 from trackyard.launch.doctor.scheduler import Found, gpus_of, hours_of, partitions
@@ -127,6 +127,25 @@ def test_accounting_that_does_not_answer_is_unknown_and_not_failed(tmp_path: Pat
     for row in (scheduler.account_row, scheduler.limits_row):
         with pytest.raises(Warned, match="Problem talking to the database"):
             row(asking(tmp_path, silent, site=CLUSTER, environment=MINE))
+
+
+def test_what_does_not_answer_in_time_is_unknown_and_not_failed(tmp_path: Path) -> None:
+    late = {**ACCOUNTING, "sacctmgr": late_answer(), "mybalance": late_answer()}
+    asked = asking(tmp_path, late, site=CLUSTER, environment=MINE)
+    for row in (scheduler.account_row, scheduler.limits_row):
+        with pytest.raises(Warned, match="did not end within") as raised:
+            row(asked)
+        assert raised.value.fix.startswith("sacctmgr ")
+    with pytest.raises(Warned, match="did not end within"):
+        scheduler.tool_row(asked, "mybalance", everywhere)
+    with pytest.raises(EnvironmentLacking, match="did not end within") as lacking:
+        scheduler.slurm_row(asking(tmp_path, {"scontrol ping": late_answer()}, site=CLUSTER), everywhere)
+    assert "a login node" in lacking.value.fix
+
+
+def test_what_a_site_says_before_its_answer_is_no_row(tmp_path: Path) -> None:
+    greeted = {**ACCOUNTING, "sacctmgr": "Welcome to the cluster\nproj|||normal\n"}
+    assert scheduler.limits_row(asking(tmp_path, greeted, site=CLUSTER, environment=MINE)).examined == 1
 
 
 def test_limits_of_the_account(tmp_path: Path) -> None:

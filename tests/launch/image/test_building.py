@@ -6,7 +6,9 @@ import hashlib
 import json
 import shutil
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -18,6 +20,7 @@ from trackyard.launch.image import space
 from trackyard.launch.image.building import build, build_environment
 from trackyard.launch.image.lock_file import Locked, locking, read_lock
 from trackyard.launch.sites import Partition, Site, Storage
+from trackyard.runner import Finished
 
 
 def sha(data: bytes) -> str:
@@ -122,6 +125,21 @@ def test_the_image_goes_to_the_store_of_the_site(
     assert kept == {f"small-{one.sif_sha256[:12]}.sif": one.sif_sha256 for one in (first, second)}, "none is replaced"
     assert len(kept) == 2
     assert not list((root / "containers").glob("*.sif"))
+
+
+def test_a_definition_that_changes_while_packages_are_collected_is_not_built(root: Path) -> None:
+    class Edited(FakeApptainer):
+        def run(self, argv: Sequence[str], **named: Any) -> Finished:
+            if "wheel" in argv:
+                path = root / "containers" / f"{NAME}.def"
+                path.write_text(path.read_text().replace("set -eu", "set -e"))
+            return super().run(argv, **named)
+
+    apptainer = Edited()
+    with pytest.raises(TrackyardError, match="changed while its packages were collected"):
+        make(root, apptainer)
+    assert read_lock(root).images == {}
+    assert not [words for words, _ in apptainer.calls if words[0] == "sh"], "nothing was built"
 
 
 def test_the_revision_says_when_something_was_not_committed(root: Path, apptainer: FakeApptainer) -> None:

@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from trackyard.errors import EnvironmentLacking
+from trackyard.errors import EnvironmentLacking, TrackyardError
 from trackyard.launch.doctor.asked import Asked
 from trackyard.launch.preflight import Seen, Warned
 
@@ -57,7 +57,7 @@ def _synchronised(asked: Asked) -> str:
     """yes or no; "" where nothing here knows."""
     try:
         done = asked.runner.run(["timedatectl", "show", "--property=NTPSynchronized", "--value"], timeout_s=2.0)
-    except EnvironmentLacking:
+    except TrackyardError:
         return ""
     said = done.stdout.strip()
     return said if done.exit_code == 0 and said in ("yes", "no") else ""

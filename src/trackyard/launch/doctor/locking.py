@@ -30,6 +30,8 @@ _NOT_BETWEEN_HOSTS = {
     "nfs4": ("local_lock=flock", "local_lock=all"),
 }
 """Options of mounts whose flock excludes processes of the same host only, or none (mount.lustre(8), nfs(5))."""
+_UNSEEN = frozenset(("beegfs", "fhgfs"))
+"""Kinds whose flock ends at the host unless a file of the client says otherwise (tuneUseGlobalFileLocks)."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -107,8 +109,8 @@ def _refused(attempt: Callable[[], object]) -> bool:
 
 
 def of_one_host(mount: Mount) -> bool:
-    """Whether the mount itself says that its flock ends at this host; trying it here cannot show that."""
-    return not {*_NOT_BETWEEN_HOSTS.get(mount.kind, ())}.isdisjoint(mount.options)
+    """Whether the flock of a mount ends at this host, as far as it tells; trying it here cannot show that."""
+    return mount.kind in _UNSEEN or not {*_NOT_BETWEEN_HOSTS.get(mount.kind, ())}.isdisjoint(mount.options)
 
 
 def runs_row(asked: Asked, probe: Callable[[Path], Works] = locks_work, table: Path = MOUNTS) -> Seen:

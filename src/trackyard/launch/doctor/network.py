@@ -62,8 +62,9 @@ def network_row(asked: Asked) -> Seen:
 
 def ask(address: str) -> str:
     """Any answer of a server counts; EnvironmentLacking otherwise. Proxies of the environment are used."""
-    host = urlsplit(address).hostname or address
+    host = address
     try:
+        host = urlsplit(address).hostname or address
         with urllib.request.urlopen(urllib.request.Request(address, method="HEAD"), timeout=PROBE_S):
             return f"{host} answers"
     except urllib.error.HTTPError as error:

@@ -117,5 +117,6 @@ def _bucket(name: str, settings: Mapping[str, Any], environment: Mapping[str, st
         status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode")
         said = {403: "these keys may not read it (HTTP 403)", 404: "there is no such bucket (HTTP 404)"}
         raise _lacking(shown, said.get(status, f"HTTP {status}")) from error
-    except BotoCoreError as error:
+    # An address that is none is no error of botocore's own.
+    except (BotoCoreError, ValueError) as error:
         raise _lacking(shown, Redactor().text(str(error))) from error

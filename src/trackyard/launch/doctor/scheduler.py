@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from shutil import which
 
-from trackyard.errors import ConfigError, EnvironmentLacking
+from trackyard.errors import ConfigError, EnvironmentLacking, TrackyardError
 from trackyard.launch.doctor.asked import Asked
 from trackyard.launch.preflight import Seen, Skipped, Warned
 from trackyard.launch.sites import Partition
@@ -190,12 +190,13 @@ def tool_row(asked: Asked, tool: str, find: Callable[[str], str | None] = which)
     """What the operator's own tool says of credits or quotas; its form is not known, so it is shown."""
     if find(tool) is None:
         raise Skipped(f"{tool} is not installed here")
-    done = asked.runner.run([tool], timeout_s=ANSWER_S)
+    why = "what is left of credits and quotas is not known here"
+    done = _unless_late(asked, [tool], why)
     lines = [line.strip() for line in done.stdout.splitlines() if line.strip()]
     if done.exit_code != 0 or not lines:
         raise Warned(
             what=f"{tool} ends with {done.exit_code}: {_first_line(done) or 'it says nothing'}",
-            why="what is left of credits and quotas is not known here",
+            why=why,
             fix=f"{tool}, by hand",
         )
     return Seen(detail=" / ".join(lines), examined=len(lines))
@@ -214,27 +215,43 @@ def _has_accounting(asked: Asked) -> bool:
 
 def _rows(asked: Asked, words: list[str]) -> list[list[str]]:
     """Lines of sacctmgr. Warned where it does not answer: unknown is not failed."""
-    done = asked.runner.run(["sacctmgr", "--noheader", "--parsable2", *words], timeout_s=ANSWER_S)
+    why = "accounts and their limits are not known here; a job says whether they hold"
+    done = _unless_late(asked, ["sacctmgr", "--noheader", "--parsable2", *words], why)
     if done.exit_code != 0:
         raise Warned(
             what=f"sacctmgr ends with {done.exit_code}: {_first_line(done)}",
-            why="accounts and their limits are not known here; a job says whether they hold",
+            why=why,
             fix=f"{shlex.join(['sacctmgr', *words])}, by hand",
         )
-    return [line.split("|") for line in done.stdout.splitlines() if line]
+    # A site may greet whoever asks.
+    columns = words[-1].count(",") + 1
+    return [row for line in done.stdout.splitlines() if len(row := line.split("|")) == columns]
 
 
 def _ask(asked: Asked, argv: list[str]) -> str:
-    done = asked.runner.run(argv, timeout_s=ANSWER_S)
+    # A separator of columns would be one of programs in a shell.
+    line = shlex.join(argv)
+    why = f"site {asked.site.name} runs its stages as Slurm jobs"
+    fix = f"run this on a login node of {asked.site.name}, and look again: {line}"
+    try:
+        done = asked.runner.run(argv, timeout_s=ANSWER_S)
+    except EnvironmentLacking:
+        raise
+    except TrackyardError as error:
+        raise EnvironmentLacking(what=error.what, why=why, fix=fix) from error
     if done.exit_code != 0:
-        # A separator of columns would be one of programs in a shell.
-        line = shlex.join(argv)
-        raise EnvironmentLacking(
-            what=f"`{line}` ends with {done.exit_code}: {_first_line(done)}",
-            why=f"site {asked.site.name} runs its stages as Slurm jobs",
-            fix=f"run this on a login node of {asked.site.name}, and look again: {line}",
-        )
+        raise EnvironmentLacking(what=f"`{line}` ends with {done.exit_code}: {_first_line(done)}", why=why, fix=fix)
     return done.stdout
+
+
+def _unless_late(asked: Asked, argv: list[str], why: str) -> Finished:
+    """What a program answers; Warned where it does not in time."""
+    try:
+        return asked.runner.run(argv, timeout_s=ANSWER_S)
+    except EnvironmentLacking:
+        raise
+    except TrackyardError as error:
+        raise Warned(what=error.what, why=why, fix=f"{shlex.join(argv)}, by hand") from error
 
 
 def _first_line(done: Finished) -> str:

@@ -65,6 +65,12 @@ def build(
             brought = collect_wheels(root, wheels, runner, sources=sources if sources.is_file() else None)
             say(f"{name}: {brought} packages")
             arguments[WHEELS] = str(wheels)
+        if _definition(root, name) != definition:
+            raise TrackyardError(
+                what=f"{CONTAINERS}/{name}.def was changed while its packages were collected",
+                why="the lock would name a definition that was not built",
+                fix=f"trackyard image build {name}",
+            )
         partial = folder / f"{TEMPORARY}{name}.{os.getpid()}.sif"
         log = root / CONTAINERS / f"{name}{LOG}"
         say(f"{name}: building; to watch it: tail -f {log.relative_to(root)}")
