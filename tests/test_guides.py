@@ -25,7 +25,7 @@ LAUNCHERS = {"torchrun": "-m", "deepspeed": "--module", "srun": None}
 """Programs that start trackyard, and the option that names a module to them."""
 OURS = ("trackyard", "dvc repro", *LAUNCHERS)
 OTHERS = (
-    "ls", "mv", "cp", "cd", "export", "git", "source", "mkdir", "sed", "make", "dvc add", "dvc cache", "dvc push",
+    "ls", "ln", "mv", "cp", "cd", "export", "git", "source", "mkdir", "sed", "make", "dvc add", "dvc cache", "dvc push",
     "dvc remote", "tar", "pg_dump", "pg_restore", "apptainer exec", "servers/mlflow-group.sh",
 )  # fmt: skip
 """Begin lines of fenced blocks that are not examined here."""
