@@ -36,6 +36,7 @@ from tests.system.repository import (
 )
 from trackyard import errors
 from trackyard.cli.main import app
+from trackyard.launch.signals import STOP_SIGNALS
 
 ROOT = Path(__file__).resolve().parents[1]
 README = ROOT / "README.md"
@@ -367,6 +368,7 @@ def test_the_reference_lists_every_command() -> None:
 
 def test_the_reference_lists_every_exit_code() -> None:
     codes = {str(value) for name, value in vars(errors).items() if name.startswith("EXIT_")}
+    codes |= {str(errors.CutOff(what="", why="", fix="", number=number).exit_code) for number in STOP_SIGNALS}
     assert set(table_column(ROOT / "docs" / "reference.md", "Exit codes")) == codes
 
 
