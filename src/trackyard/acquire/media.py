@@ -30,7 +30,7 @@ from trackyard.acquire.video_limits import (
     OverLimit,
     check_tables,
 )
-from trackyard.errors import DataError, TrackyardError
+from trackyard.errors import DataError
 from trackyard.row import Media
 
 if TYPE_CHECKING:
@@ -79,13 +79,6 @@ class UnreadableMedia(DataError):
     def __init__(self, *, what: str, why: str, fix: str, reason: Reason = UNREADABLE_IMAGE) -> None:
         super().__init__(what=what, why=why, fix=fix)
         self.reason: Reason = reason
-
-    def __reduce__(self) -> tuple[object, ...]:
-        return _rebuild, (self.what, self.why, self.fix, self.reason)
-
-
-def _rebuild(what: str, why: str, fix: str, reason: Reason) -> TrackyardError:
-    return UnreadableMedia(what=what, why=why, fix=fix, reason=reason)
 
 
 def check_size(width: int, height: int, path: str) -> None:
