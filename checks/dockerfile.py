@@ -44,7 +44,8 @@ def problems_of(text: str) -> Iterator[str]:
     yield from lacking(parser.labels)
     if not proves_lock(_values(parser, "RUN")):
         yield f"{LOCK} is not compared with its label"
-    users = _all(parser, "USER")
+    last = max((place for place, one in enumerate(parser.structure) if one["instruction"] == "FROM"), default=0)
+    users = [one["value"] for one in parser.structure[last:] if one["instruction"] == "USER"]
     if not users or users[-1].split(":")[0] in ("root", "0"):
         yield "it runs as root"
     if "<<" in text:

@@ -92,6 +92,7 @@ def test_a_definition_without_form_stops_with_its_line(root: Path, capsys: pytes
         (DOCKERFILE, "driver=580.65.06", "driver=570", "its label org.trackyard.driver is '570'"),
         # What hadolint finds, and what it misses.
         (DOCKERFILE, "USER 10001\n", "", "it runs as root"),
+        (DOCKERFILE, "USER 10001\n", "USER 10001\nFROM ${BASE_NAME}@${BASE_DIGEST} AS last\n", "it runs as root"),
         (DOCKERFILE, "ENTRYPOINT [\"python\"]", "ENTRYPOINT python", "DL3025"),
         (DOCKERFILE, "      org.trackyard.cuda=13.0 \\\n", "", "DL3049"),
         (DOCKERFILE, "--no-install-recommends g++ \\\n    &&", "g++ \\\n    &&", "DL3015"),
