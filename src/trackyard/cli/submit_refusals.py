@@ -63,10 +63,12 @@ def _undivided(root: Path, site: Site, job: Job, profile: str | None) -> ConfigE
         return None
 
     refused = refusal(request.ranks)
+    if refused is None:
+        return None
     sizes = [(nodes, tasks) for nodes in range(request.nodes, 0, -1) for tasks in range(request.tasks_per_node, 0, -1)]
     fewer = sorted((one for one in sizes if one[0] * one[1] < request.ranks), key=lambda one: -one[0] * one[1])
     possible = next((one for one in fewer if refusal(one[0] * one[1]) is None), None)
-    if refused is None or possible is None:
+    if possible is None:
         return None
     nodes, tasks = possible
     return ConfigError(

@@ -61,7 +61,7 @@ def _require_commits(kept: Kept) -> None:
 
 
 def _require_same_inputs(kept: Kept, names: Collection[str]) -> None:
-    """As each of these jobs does when it starts, which is hours later. A job of `dvc repro` has none to look at."""
+    """As each of these jobs does when it starts, which is hours later."""
     jobs = [job for job in kept.graph.jobs if job.name in names and job.inputs]
     if jobs:
         require_jobs_same(kept.root, jobs)
