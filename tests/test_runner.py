@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.processes import all_end, is_alive
 from trackyard.errors import ConfigError, EnvironmentLacking, TrackyardError
 from trackyard.runner import Finished, Runner, SystemRunner, attended, beside, together
 
@@ -79,7 +80,7 @@ sys.stdin.read()
 """
 
 
-def _alive(path: Path, seconds: float = 120.0) -> int:
+def _started(path: Path, seconds: float = 120.0) -> int:
     """The process id that a program writes when it has started."""
     deadline = time.monotonic() + seconds
     while not (path.exists() and path.read_text()):
@@ -88,37 +89,24 @@ def _alive(path: Path, seconds: float = 120.0) -> int:
     return int(path.read_text())
 
 
-def _gone(pid: int, seconds: float = 120.0) -> None:
-    deadline = time.monotonic() + seconds
-    while True:
-        try:
-            state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
-        except FileNotFoundError:
-            return
-        if state == "Z":
-            return
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
-
-
 @pytest.mark.parametrize("deaf", [[], ["deaf"]])
 def test_a_program_beside_a_block_ends_with_it(tmp_path: Path, deaf: list[str]) -> None:
     argv = [sys.executable, "-c", WATCH, str(tmp_path / "pid"), *deaf]
     with beside(argv, os.environ, nice=19, grace_s=0.5):
-        pid = _alive(tmp_path / "pid")
+        pid = _started(tmp_path / "pid")
         assert os.getpriority(os.PRIO_PROCESS, pid) == 19
-    _gone(pid)
+    assert all_end([pid], within_s=120)
 
 
 def test_a_program_beside_a_block_ends_with_a_block_that_fails(tmp_path: Path) -> None:
     def fail() -> None:
         with beside([sys.executable, "-c", WATCH, str(tmp_path / "pid")], os.environ):
-            _alive(tmp_path / "pid")
+            _started(tmp_path / "pid")
             raise KeyError("of the block")
 
     with pytest.raises(KeyError):
         fail()
-    _gone(int((tmp_path / "pid").read_text()))
+    assert all_end([int((tmp_path / "pid").read_text())], within_s=120)
 
 
 def test_a_companion_lives_as_long_as_what_its_parent_becomes(tmp_path: Path) -> None:
@@ -130,12 +118,12 @@ os.execv(sys.executable, [sys.executable, "-c", "import sys; sys.stdin.read()"])
 """
     parent = subprocess.Popen([sys.executable, "-c", code], stdin=subprocess.PIPE)
     try:
-        pid = _alive(tmp_path / "pid")
+        pid = _started(tmp_path / "pid")
         time.sleep(0.3)
-        assert Path(f"/proc/{pid}").exists()
+        assert is_alive(pid)
         parent.kill()
         parent.wait()
-        _gone(pid)
+        assert all_end([pid], within_s=120)
     finally:
         parent.kill()
         parent.wait()

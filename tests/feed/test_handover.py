@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from contextlib import suppress
 from multiprocessing.reduction import ForkingPickler
 from pathlib import Path
 from typing import Any
@@ -54,8 +55,12 @@ def sent(parcel: Parcel) -> MicroBatch:
 
 def held() -> int:
     """Descriptors of this process that stand for blocks."""
-    links = [link for link in Path("/proc/self/fd").iterdir() if link.is_symlink()]
-    return sum("trackyard-feed" in str(link.readlink()) for link in links)
+    count = 0
+    for link in Path("/proc/self/fd").iterdir():
+        # Another thread may close one between the listing and this look at it.
+        with suppress(FileNotFoundError):
+            count += "trackyard-feed" in str(link.readlink())
+    return count
 
 
 def settles(count: int) -> bool:

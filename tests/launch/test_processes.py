@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.processes import all_end, is_alive
 from trackyard.errors import EnvironmentLacking
 from trackyard.launch import processes
 from trackyard.launch.processes import PORTS, free_port, rank_environment, run_processes
@@ -142,24 +143,10 @@ def test_a_rank_does_not_outlive_a_killed_parent(tmp_path: Path, guarded: bool) 
     parent.kill()
     parent.wait()
     try:
-        assert _ends(pid, within_s=10.0 if guarded else 0.5) is guarded
+        assert all_end([pid], within_s=10.0 if guarded else 0.5) is guarded
     finally:
-        if _alive(pid):
+        if is_alive(pid):
             os.kill(pid, signal.SIGKILL)
-
-
-def _alive(pid: int) -> bool:
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] != "Z"
-    except FileNotFoundError:
-        return False
-
-
-def _ends(pid: int, *, within_s: float) -> bool:
-    limit = time.monotonic() + within_s
-    while _alive(pid) and time.monotonic() < limit:
-        time.sleep(0.02)
-    return not _alive(pid)
 
 
 def test_ranks_meet_below_the_ports_of_outgoing_connections() -> None:

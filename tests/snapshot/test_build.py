@@ -9,7 +9,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -23,6 +22,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
+from tests.processes import all_end, descendants
 from trackyard.acquire.importing.account import Account, Example
 from trackyard.acquire.importing.parts import plan_import
 from trackyard.acquire.importing.records import UnusableRecord
@@ -370,16 +370,13 @@ def test_a_killed_build_is_continued_and_leaves_no_process(base: Path, tmp_path:
         assert process.stdout is not None
         begun = int(process.stdout.readline().split()[0])
         line = process.stdout.readline()  # one more part is done
-        children = _children(process.pid)
+        children = descendants(process.pid)
         process.send_signal(kill)
         process.wait(timeout=30)
         process.stdout.close()
         assert int(line.split()[0]) > begun
         assert not out.exists()
-        deadline = time.monotonic() + 20
-        while any(_alive(pid) for pid in children) and time.monotonic() < deadline:
-            time.sleep(0.05)
-        assert not any(_alive(pid) for pid in children)
+        assert all_end(children, within_s=20)
     kept = len(list((work_directory(out) / "units").glob("0*/unit.json")))
     assert kept >= 2
     done = start(base, out, 2)
@@ -387,26 +384,6 @@ def test_a_killed_build_is_continued_and_leaves_no_process(base: Path, tmp_path:
     assert done.returncode == 0, errors
     assert int(output.split()[0]) > 0  # it did not begin at zero
     assert tree(out) == tree(tmp_path / "whole" / "d")
-
-
-def _children(pid: int) -> list[int]:
-    found = []
-    for path in Path("/proc").glob("[0-9]*/stat"):
-        try:
-            fields = path.read_text().rsplit(")", 1)[1].split()
-        except OSError:
-            continue
-        if int(fields[1]) == pid:
-            child = int(path.parent.name)
-            found += [child, *_children(child)]
-    return found
-
-
-def _alive(pid: int) -> bool:
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] != "Z"
-    except OSError:
-        return False
 
 
 def test_a_worker_that_is_killed_is_named(base: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

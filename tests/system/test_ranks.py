@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from tests.processes import all_end, is_alive
 from tests.system.repository import COMMIT, LIMIT_S, PACKS, STEPS, Repository, spooled
 from trackyard.plan.plan import PlannedRow
 
@@ -138,20 +139,10 @@ def _children(pid: int) -> list[int]:
     return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
 
 
-def _alive(pid: int) -> bool:
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] != "Z"
-    except FileNotFoundError:
-        return False
-
-
 def _wait_until_gone(ranks: list[int]) -> None:
     """Ranks whose parent was killed end on their own: they would write into a run that is locked no more."""
-    limit = time.monotonic() + LIMIT_S
-    while any(_alive(pid) for pid in ranks):
-        if time.monotonic() > limit:
-            left = [pid for pid in ranks if _alive(pid)]
-            for pid in left:
-                os.kill(pid, signal.SIGKILL)
-            raise AssertionError(f"ranks {left} outlived their parent")
-        time.sleep(0.02)
+    if not all_end(ranks, within_s=LIMIT_S):
+        left = [pid for pid in ranks if is_alive(pid)]
+        for pid in left:
+            os.kill(pid, signal.SIGKILL)
+        raise AssertionError(f"ranks {left} outlived their parent")

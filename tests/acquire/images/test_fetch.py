@@ -17,6 +17,7 @@ import pytest
 from PIL import Image
 
 from tests.loopback.images import CAUSES, MAX_BYTES, ROOT, ImageServer, image_server, jpeg, sha256
+from tests.processes import all_end, descendants
 from trackyard.acquire.images.fetch import (
     ImagesReport,
     Lost,
@@ -331,22 +332,7 @@ def test_workers_end_with_a_killed_parent(shared_server: ImageServer, directory:
             assert process.poll() is None
             children = descendants(process.pid)
         process.kill()
-    for _ in range(100):
-        left = [pid for pid in children if Path(f"/proc/{pid}/cmdline").is_file() and is_alive(pid)]
-        if not left:
-            break
-        signal.sigtimedwait([], 0.1)
-    assert not left
-
-
-def descendants(pid: int) -> list[int]:
-    tasks = Path(f"/proc/{pid}/task").glob("*/children")
-    found = [int(child) for task in tasks for child in task.read_text().split()]
-    return found + [deeper for child in found for deeper in descendants(child)]
-
-
-def is_alive(pid: int) -> bool:
-    return "\nState:\tZ" not in Path(f"/proc/{pid}/status").read_text()
+    assert all_end(children, within_s=10)
 
 
 def test_the_digest_in_the_marker_is_that_of_the_rows(shared_server: ImageServer, directory: Path) -> None:

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.processes import all_end, is_alive
 from trackyard.errors import ConfigError, TrackyardError
 from trackyard.recipes.running.side_by_side import VISIBLE, places, side_by_side
 
@@ -86,21 +87,10 @@ def test_none_outlives_a_parent_that_is_ended(tmp_path: Path, by: signal.Signals
         time.sleep(0.02)
     children = [int(path.name.removeprefix("pid-")) for path in tmp_path.iterdir()]
     assert len(children) == 2
-    assert all(alive(pid) for pid in children)
+    assert all(is_alive(pid) for pid in children)
     parent.send_signal(by)
     parent.wait(timeout=120)
-    until = time.monotonic() + 120
-    while any(alive(pid) for pid in children) and time.monotonic() < until:
-        time.sleep(0.02)
-    assert not any(alive(pid) for pid in children)
-
-
-def alive(pid: int) -> bool:
-    try:
-        state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
-    except FileNotFoundError:
-        return False
-    return state != "Z"
+    assert all_end(children, within_s=120)
 
 
 def test_a_cpu_has_as_many_places_as_its_threads_allow() -> None:
