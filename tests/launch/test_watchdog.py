@@ -13,7 +13,7 @@ import pytest
 
 from tests.launch.gloo_ranks import LAG_S, LIMITS
 from trackyard.launch.processes import run_processes
-from trackyard.launch.watchdog import Watchdog, WatchdogParameters, stacks_file
+from trackyard.launch.watchdog import ASK, Watchdog, WatchdogParameters, stacks_file
 
 MODULE = "tests.launch.gloo_ranks"
 WITHIN_S = 90.0
@@ -158,13 +158,17 @@ from trackyard.errors import StoppedEarly
 from trackyard.launch.signals import stop_flag
 from trackyard.launch.watchdog import ASK, Watchdog, WatchdogParameters
 path = Path(sys.argv[1])
+def written(before):
+    # How often the stacks of all threads have been, beyond that often, once they have.
+    while (found := path.read_text().count("in _watch")) == before:
+        time.sleep(0.01)
+    return found - before
 try:
     with stop_flag() as stopped, Watchdog(path, rank=0, limits=WatchdogParameters()):
         os.kill(os.getpid(), ASK)
-        asked = path.read_text().count("most recent call first")
+        asked = written(0)
         os.kill(os.getpid(), signal.SIGTERM)
-        os.kill(os.getpid(), signal.SIGTERM)
-        print(asked, path.read_text().count("most recent call first") - asked, stopped.name)
+        print(asked, written(asked), stopped.name)
         raise StoppedEarly(what="", why="", fix="")
 except StoppedEarly:
     os.kill(os.getpid(), signal.SIGTERM)
@@ -176,11 +180,43 @@ def test_stop_signals_still_arrive_and_leave_stacks_until_the_end_is_in_order(tm
     """Another launcher kills soon after SIGTERM: until the rank has ended well, where it stood is on disk."""
     argv = [sys.executable, "-c", _STOPPED, str(tmp_path / "stacks.txt")]
     done = subprocess.run(argv, capture_output=True, text=True, check=False, timeout=WITHIN_S)
-    asked, told, name, left = done.stdout.split()
     assert done.returncode == 0, done.stderr
-    assert int(asked) >= 1
-    assert int(told) >= 2
-    assert (name, left) == ("SIGTERM", "False")
+    assert done.stdout.split() == ["1", "1", "SIGTERM", "False"]
+
+
+_BUSY = """
+import os, sys, threading
+from pathlib import Path
+from trackyard.launch.signals import stop_flag
+from trackyard.launch.watchdog import Watchdog, WatchdogParameters
+def work():
+    while True:
+        exec("def deep(n): return [deep(n - 1)] if n else []\\ndeep(20)", {})
+with stop_flag(), Watchdog(Path(sys.argv[1]), rank=0, limits=WatchdogParameters()):
+    for _ in range(2):
+        threading.Thread(target=work, daemon=True).start()
+    print("works", flush=True)
+    sys.stdin.readline()
+    print("goes on", flush=True)
+    os._exit(0)
+"""
+
+
+def test_a_rank_whose_threads_work_goes_on_after_every_question_and_every_order_to_stop(tmp_path: Path) -> None:
+    """Stacks of threads that run, written by the handler of a signal, would crash the rank after a hundred signals."""
+    argv = [sys.executable, "-c", _BUSY, str(tmp_path / "stacks.txt")]
+    with subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as rank:
+        try:
+            assert rank.stdout is not None
+            assert rank.stdout.readline() == "works\n"
+            for number in 1500 * (signal.SIGTERM, ASK):
+                rank.send_signal(number)
+                time.sleep(0.0005)
+            assert rank.communicate("\n", timeout=WITHIN_S)[0] == "goes on\n"
+        finally:
+            rank.kill()
+    assert rank.returncode == 0
+    assert "in work" in (tmp_path / "stacks.txt").read_text()
 
 
 def test_the_watch_costs_microseconds(tmp_path: Path) -> None:

@@ -11,6 +11,7 @@ from __future__ import annotations
 import faulthandler
 import os
 import signal
+import socket
 import statistics
 import sys
 import threading
@@ -18,7 +19,7 @@ import time
 import traceback
 from collections import deque
 from pathlib import Path
-from types import TracebackType
+from types import FrameType, TracebackType
 from typing import Self
 
 from pydantic import Field
@@ -28,6 +29,8 @@ from trackyard.parameters import Parameters
 
 ASK = signal.SIGUSR2
 """The signal upon which a rank writes its stacks and goes on."""
+HEARD = frozenset((ASK, signal.SIGTERM))
+"""Upon SIGTERM too: other launchers send it to the survivors of a failed rank half a minute before they kill them."""
 STEPS = 64
 """Steps whose durations the median is taken over."""
 SLACK_S = 10.0
@@ -52,7 +55,7 @@ class WatchdogParameters(Parameters):
 class Watchdog:
     """Watches one rank during a `with` block; `beat` after every step.
 
-    The stacks file is there afterwards only if something went wrong.
+    For the main thread, since it listens to signals. The stacks file is there afterwards only if something went wrong.
     """
 
     def __init__(self, stacks: Path, *, rank: int, limits: WatchdogParameters) -> None:
@@ -66,11 +69,9 @@ class Watchdog:
     def __enter__(self) -> Self:
         self.path.parent.mkdir(parents=True, exist_ok=True)
         self._file = open(self.path, "w", buffering=1, encoding="utf-8")
-        # Crashes inside C code, SIGABRT of a failed assertion among them; the launcher's question; and SIGTERM, which
-        # other launchers send to the survivors of a failed rank half a minute before they kill them.
+        # Crashes inside C code, SIGABRT of a failed assertion among them.
         faulthandler.enable(self._file, all_threads=True)
-        faulthandler.register(ASK, self._file, all_threads=True)
-        faulthandler.register(signal.SIGTERM, self._file, all_threads=True, chain=True)
+        self._listen()
         self._last = time.monotonic()
         self._expect(self._last, self._limits.first_s)
         self._thread = threading.Thread(target=self._watch, name="watchdog", daemon=True)
@@ -81,10 +82,10 @@ class Watchdog:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._over.set()
+        self._hush()
         self._thread.join()
+        self._ear.close()
         faulthandler.cancel_dump_traceback_later()
-        faulthandler.unregister(signal.SIGTERM)
-        faulthandler.unregister(ASK)
         faulthandler.disable()
         with self._file:
             if error is not None:
@@ -117,10 +118,36 @@ class Watchdog:
             self._armed_until = self._due + SLACK_S + REARM_S
             faulthandler.dump_traceback_later(limit_s + SLACK_S + REARM_S, exit=True, file=self._file)
 
+    def _listen(self) -> None:
+        """Have the numbers of signals written to where the thread that watches reads them, hung main thread or not.
+
+        That thread writes the stacks of all, and not the handler of a signal, as `faulthandler.register` would: walking
+        the frames of threads that run meanwhile, it now and then crashes a rank that was to save and stop.
+        """
+        self._ear, self._mouth = socket.socketpair()
+        self._mouth.setblocking(False)
+        self._earlier_fd = signal.set_wakeup_fd(self._mouth.fileno(), warn_on_full_buffer=False)
+        signal.signal(ASK, _noted)
+        # What a question interrupts inside C code goes on as if there had been none.
+        signal.siginterrupt(ASK, False)
+
+    def _hush(self) -> None:
+        """The end of listening, which the thread that reads hears at once."""
+        signal.signal(ASK, signal.SIG_DFL)
+        signal.set_wakeup_fd(self._earlier_fd)
+        self._mouth.close()
+
     def _watch(self) -> None:
-        # A shorter limit than the one it waits for may be set at any time: it looks once a second.
-        while not self._over.wait(min(1.0, max(0.0, self._due - time.monotonic()))):
-            if time.monotonic() >= self._due:
+        while not self._over.is_set():
+            # A shorter limit than the one it waits for may be set at any time: it looks once a second.
+            self._ear.settimeout(min(1.0, max(0.001, self._due - time.monotonic())))
+            try:
+                heard = self._ear.recv(4096)
+            except TimeoutError:
+                heard = b""
+            if not HEARD.isdisjoint(heard):
+                faulthandler.dump_traceback(self._file, all_threads=True)
+            if time.monotonic() >= self._due and not self._over.is_set():
                 self._end()
 
     def _end(self) -> None:
@@ -137,6 +164,10 @@ class Watchdog:
         sys.stderr.write(f"rank {self._rank}: the watchdog ends it\n{error}\n")
         sys.stderr.flush()
         os._exit(EXIT_FAILED)
+
+
+def _noted(_number: int, _frame: FrameType | None) -> None:
+    """Handler of ASK: that it came is written to the ear of the watchdog before this is called."""
 
 
 def stacks_file(run_directory: Path, attempt: int, rank: int) -> Path:
