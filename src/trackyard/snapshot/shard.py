@@ -135,7 +135,8 @@ class Shard:
             raise EnvironmentLacking(
                 what=f"the map of {self.path} cannot be kept in {self._place.parent}: {error}",
                 why="without it every process would read all shards in full before it gives a row",
-                fix=f"make {self._place.parent} writable, or name another place: export XDG_CACHE_HOME=DIRECTORY",
+                fix=f"make {self._place.parent} writable, or name another place: export XDG_CACHE_HOME=DIRECTORY; in "
+                "an image the variable decides that `local_disk_variable` of the site names, else TMPDIR",
             ) from error
 
 
