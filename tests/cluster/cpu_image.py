@@ -7,6 +7,7 @@ They lie below the user's cache directory, so that tests of another checkout of 
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 import shutil
 import subprocess
@@ -20,8 +21,8 @@ from tests.system.repository import SOURCE
 
 BASE = "containers/debian-base.sh"
 INPUTS = ("containers/cpu.def", BASE, "containers/prove.py", "requirements.lock")
-BUILDERS = ("Makefile", *(f"src/trackyard/launch/image/{name}.py" for name in
-                          ("building", "arguments", "wheels", "describing")))  # fmt: skip
+_MODULES = ("building", "arguments", "wheels", "definition", "describing", "lock_file", "sbom")
+BUILDERS = ("Makefile", *(f"src/trackyard/launch/image/{name}.py" for name in _MODULES))
 """What builds it: an image of an earlier builder proves nothing of this one."""
 PROGRAMS = {
     "apptainer": "install Apptainer 1.4 or newer",
@@ -29,6 +30,9 @@ PROGRAMS = {
     "mksquashfs": "apt-get install squashfs-tools",
 }
 LIMIT_S = 3000.0
+AUTHOR = {f"GIT_{who}_{what}": value for who in ("AUTHOR", "COMMITTER")
+          for what, value in (("NAME", "test"), ("EMAIL", "test@example.org"))}  # fmt: skip
+"""Whose commits the image and its lock are."""
 KEPT = Path("~/.cache/trackyard-tests")
 
 
@@ -83,6 +87,14 @@ def cpu_image() -> CpuImage:
     return CpuImage(folder=place / "containers")
 
 
+def image_of_run(root: Path, stage: str) -> str | None:
+    """That the identity of the one run of a molmo2 stage names."""
+    (spec,) = root.glob(f"runs/molmo2/{stage}/*/spec.json")
+    found = json.loads(spec.read_text())["spec"]["image"]
+    assert found is None or isinstance(found, str)
+    return found
+
+
 def _place(name: str, *inputs: str) -> Path:
     digest = hashlib.sha256(b"\0".join((SOURCE / path).read_bytes() for path in inputs)).hexdigest()
     folder = KEPT.expanduser()
@@ -96,10 +108,8 @@ def _build(root: Path, base: Path) -> None:
     for name in (*INPUTS, "containers/image.lock.json", "params.yaml", "Makefile", "pyproject.toml"):
         shutil.copy(SOURCE / name, root / name)
     (root / "containers/image.lock.json").write_text('{"schema": "trackyard-image-lock/1", "images": {}}\n')
-    author = {f"GIT_{who}_{what}": value for who in ("AUTHOR", "COMMITTER")
-              for what, value in (("NAME", "test"), ("EMAIL", "test@example.org"))}  # fmt: skip
     for words in (["init", "--quiet"], ["add", "--all"], ["commit", "--quiet", "--message=image"]):
-        _run(["git", *words], root, author)
+        _run(["git", *words], root, AUTHOR)
     shutil.copy(base, root / "containers/debian-12.sif")
     _run(["make", "--old-file=setup", "image"], root)
     (root / "containers/debian-12.sif").unlink()

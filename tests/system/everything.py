@@ -18,7 +18,8 @@ SECRET = "hf_" + "CaNaRy" * 6
 """Of the form of a hub's token; in the environment while everything runs."""
 PERSON = "someone.private@example.org"
 SHARED_BY = frozenset(
-    f"tests/system/test_{name}.py" for name in ("demo", "demo_all", "pile_ffn", "datacomp", "nine", "publication")
+    f"tests/system/test_{name}.py"
+    for name in ("demo", "demo_all", "demo_inside", "pile_ffn", "datacomp", "nine", "publication")
 )
 
 _STAGE = re.compile(r"^Running stage '([^']+)'", re.M)

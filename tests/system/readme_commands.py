@@ -6,7 +6,7 @@ _DEMO = "tests/system/test_demo.py"
 _HERE = "tests/test_readme.py"
 _GUIDE = "tests/system/test_data_guide.py"
 _NINE = "tests/system/test_nine.py"
-_INSIDE = "tests/cluster/test_inside.py"
+_INSIDE = "tests/system/test_demo_inside.py"
 _ALL = "tests/system/test_demo_all.py"
 
 EXECUTED_BY: dict[str, str] = {
