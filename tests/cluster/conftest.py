@@ -9,9 +9,9 @@ import pytest
 from tests.cluster import cpu_image, slurm_cluster
 from tests.cluster.cpu_image import CpuImage
 from tests.cluster.slurm_cluster import SlurmCluster
-from tests.system.conftest import after_stage1, bare, uninterrupted
+from tests.system.conftest import after_stage1, bare
 
-__all__ = ["after_stage1", "bare", "uninterrupted"]
+__all__ = ["after_stage1", "bare"]
 
 
 @pytest.fixture(scope="session")

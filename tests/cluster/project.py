@@ -194,10 +194,6 @@ class Project:
     def dvc(self, *arguments: str, **variables: str) -> str:
         return _run([sys.executable, "-m", "dvc", *arguments], self.path, variables)
 
-    def shell(self, line: str, **variables: str) -> str:
-        """Standard output of a line as a page shows it."""
-        return _run(["bash", "-c", line], self.path, variables)
-
     def weights(self, stage: str) -> dict[str, bytes]:
         """Exported files of a stage, by name."""
         folder = self.path / "artifacts" / "molmo2" / stage / "export"

@@ -151,6 +151,33 @@ def test_a_call_that_keeps_the_interpreter_is_ended_too(tmp_path: Path) -> None:
     assert "line 7 in <module>" in text
 
 
+_WAITS = """
+import ctypes, os, sys
+from pathlib import Path
+from trackyard.launch.watchdog import Watchdog, WatchdogParameters
+with Watchdog(Path(sys.argv[1]), rank=0, limits=WatchdogParameters()):
+    print(flush=True)
+    ctypes.CDLL(None).read(os.pipe()[0], ctypes.create_string_buffer(1), 1)
+"""
+
+
+def test_a_rank_that_waits_inside_c_code_says_where_and_waits_on(tmp_path: Path) -> None:
+    path = tmp_path / "stacks.txt"
+    with subprocess.Popen([sys.executable, "-c", _WAITS, str(path)], stdout=subprocess.PIPE) as rank:
+        try:
+            assert rank.stdout is not None
+            assert rank.stdout.readline() == b"\n"
+            limit = time.monotonic() + WITHIN_S
+            # Asked again where the call had not begun.
+            while path.read_text().count("line 7 in <module>") < 2:
+                assert time.monotonic() < limit
+                rank.send_signal(ASK)
+                time.sleep(0.05)
+            assert rank.poll() is None
+        finally:
+            rank.kill()
+
+
 _STOPPED = """
 import os, signal, sys, time
 from pathlib import Path

@@ -119,7 +119,7 @@ class Watchdog:
             faulthandler.dump_traceback_later(limit_s + SLACK_S + REARM_S, exit=True, file=self._file)
 
     def _listen(self) -> None:
-        """Have the numbers of signals written to where the thread that watches reads them, hung main thread or not.
+        """Have signals that Python handles written to where the thread that watches reads, hung main thread or not.
 
         That thread writes the stacks of all, and not the handler of a signal, as `faulthandler.register` would: walking
         the frames of threads that run meanwhile, it now and then crashes a rank that was to save and stop.
