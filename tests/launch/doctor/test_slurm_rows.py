@@ -148,6 +148,13 @@ def test_what_a_site_says_before_its_answer_is_no_row(tmp_path: Path) -> None:
     assert scheduler.limits_row(asking(tmp_path, greeted, site=CLUSTER, environment=MINE)).examined == 1
 
 
+@pytest.mark.parametrize("said", ["", "Welcome to the cluster\n"])
+def test_limits_of_no_account_are_unknown(tmp_path: Path, said: str) -> None:
+    with pytest.raises(Warned, match="accounting tells of no account of ") as raised:
+        scheduler.limits_row(asking(tmp_path, {**ACCOUNTING, "sacctmgr": said}, site=CLUSTER, environment=MINE))
+    assert raised.value.fix.startswith("sacctmgr show assoc user=")
+
+
 def test_limits_of_the_account(tmp_path: Path) -> None:
     with pytest.raises(Skipped, match="keeps no accounts"):
         scheduler.limits_row(asking(tmp_path, NO_ACCOUNTING, site=CLUSTER))

@@ -167,7 +167,14 @@ def limits_row(asked: Asked) -> Seen:
     if not _has_accounting(asked):
         raise Skipped("this cluster keeps no accounts, so it has no limits of them")
     user = getpass.getuser()
-    rows = _rows(asked, ["show", "assoc", f"user={user}", "format=Account,GrpTRES,MaxTRES,QOS"])
+    words = ["show", "assoc", f"user={user}", "format=Account,GrpTRES,MaxTRES,QOS"]
+    rows = _rows(asked, words)
+    if not rows:
+        raise Warned(
+            what=f"accounting tells of no account of {user}",
+            why="what it allows is not known here; a job says whether it is allowed",
+            fix=f"{shlex.join(['sacctmgr', *words])}, by hand",
+        )
     names = {name for line in rows for name in line[3].split(",") if name}
     limits = [f"{line[1]},{line[2]}" for line in rows]
     limits += [f"{line[1]},{line[2]}" for line in _rows(asked, ["show", "qos", "format=Name,MaxTRESPU,GrpTRES"])
@@ -183,7 +190,7 @@ def limits_row(asked: Asked) -> Seen:
             fix=f"write max_gpus_per_user: {max(counts)} into {asked.site_file}",
         )
     said = f"at most {max(counts)} GPUs at once in any QOS" if counts else "no limit of GPUs"
-    return Seen(detail=f"{said} for {user} in {len(rows)} accounts", examined=max(len(rows), 1))
+    return Seen(detail=f"{said} for {user} in {len(rows)} accounts", examined=len(rows))
 
 
 def tool_row(asked: Asked, tool: str, find: Callable[[str], str | None] = which) -> Seen:
