@@ -88,6 +88,20 @@ def test_bytes_are_on_the_disk_before_they_have_their_name(tmp_path: Path, monke
     assert done[3:] == ["rename step", "flush folder"]
 
 
+def test_who_waits_for_a_name_may_move_its_directory_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder, moved = tmp_path / "growing", tmp_path / "whole"
+    rename = os.replace
+
+    def replace(old: Path, new: Path) -> None:
+        rename(old, new)
+        rename(folder, moved)
+
+    monkeypatch.setattr(os, "replace", replace)
+    write_atomic(folder / "note", b"x")
+    assert (moved / "note").read_bytes() == b"x"
+    assert _names(tmp_path) == ["whole"]
+
+
 def test_text_is_written_as_utf8(tmp_path: Path) -> None:
     write_atomic(tmp_path / "a", "ü\n")
     assert (tmp_path / "a").read_bytes() == b"\xc3\xbc\n"

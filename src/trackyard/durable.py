@@ -18,8 +18,16 @@ TEMPORARY = ".partial-"
 
 def fsync_directory(path: Path) -> None:
     """Make a rename inside `path` durable."""
-    handle = os.open(path, os.O_RDONLY)
+    with _durable_names(path):
+        pass
+
+
+@contextmanager
+def _durable_names(directory: Path) -> Iterator[None]:
+    """Make the renames of the block durable, wherever `directory` lies by its end; after an error nothing is done."""
+    handle = os.open(directory, os.O_RDONLY)
     try:
+        yield
         os.fsync(handle)
     finally:
         os.close(handle)
@@ -48,16 +56,17 @@ def write_atomic(path: Path, data: bytes | str) -> None:
         )
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(f"{TEMPORARY}{path.name}.{os.getpid()}.{threading.get_ident()}")
-    try:
-        with open(partial, "wb") as handle:
-            handle.write(data)
-            handle.flush()
-            os.fsync(handle.fileno())
-        os.replace(partial, path)
-    except BaseException:
-        partial.unlink(missing_ok=True)
-        raise
-    fsync_directory(path.parent)
+    # Who waits for this name may move the whole directory as soon as it is there, as rank 0 does with a checkpoint.
+    with _durable_names(path.parent):
+        try:
+            with open(partial, "wb") as handle:
+                handle.write(data)
+                handle.flush()
+                os.fsync(handle.fileno())
+            os.replace(partial, path)
+        except BaseException:
+            partial.unlink(missing_ok=True)
+            raise
 
 
 @contextmanager

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from pathlib import Path
 
@@ -37,3 +38,23 @@ def test_a_failure_is_told_with_its_rank(tmp_path: Path) -> None:
     (tmp_path / "part-00001.json").write_text("torn")
     with pytest.raises(OSError, match="not valid JSON"):
         collect_parts(tmp_path, [1], deadline=soon())
+
+
+def test_a_rank_that_writes_its_note_disturbs_no_other(tmp_path: Path) -> None:
+    """Its note has another name until it is complete: rank 0 may list that name, and it is gone when asked for."""
+    (tmp_path / FILE.path).write_bytes(b"abc")
+    ended = threading.Event()
+
+    def write() -> None:
+        while not ended.is_set():
+            leave_part(tmp_path, 2, [])
+
+    rank = threading.Thread(target=write)
+    rank.start()
+    try:
+        for _ in range(200):
+            leave_part(tmp_path, 1, [FILE])
+            assert collect_parts(tmp_path, [1], deadline=soon()) == [FILE]
+    finally:
+        ended.set()
+        rank.join()

@@ -68,5 +68,12 @@ def _part(directory: Path, rank: int) -> list[StoredFile] | None:
     if body["failure"] is not None:
         raise OSError(f"rank {rank}: {body['failure']}")
     files = [StoredFile.parse(entry) for entry in body["files"]]
-    sizes = {path.name: path.stat().st_size for path in directory.iterdir()}
-    return files if all(sizes.get(file.path) == file.bytes for file in files) else None
+    return files if all(_size(directory / file.path) == file.bytes for file in files) else None
+
+
+def _size(file: Path) -> int | None:
+    """In bytes, None while there is no such file; other names are not asked for, ranks that still write change them."""
+    try:
+        return file.stat().st_size
+    except FileNotFoundError:
+        return None
