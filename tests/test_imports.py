@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from trackyard.imports import import_heavy
+from trackyard.imports import hidden, import_heavy
 
 NAME = "a_heavy_library"
 HEAVY = "import gc\ncollects = gc.isenabled()\nobjects = [[number] for number in range(1000)]\n"
@@ -63,3 +63,12 @@ def test_garbage_of_later_is_collected(library: Path) -> None:
     cycle.append(cycle)
     del cycle
     assert gc.collect() > 0
+
+
+def test_what_is_hidden_is_not_there_until_the_block_ends(library: Path) -> None:
+    with pytest.raises(ModuleNotFoundError), hidden(NAME):
+        __import__(NAME)
+    assert NAME not in sys.modules
+    __import__(NAME)
+    with hidden(NAME):
+        assert __import__(NAME) is sys.modules[NAME], "what is imported already stays in use"

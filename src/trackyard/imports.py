@@ -1,4 +1,4 @@
-"""Imports of libraries of thousands of modules, without looking for garbage among what they make.
+"""Imports of libraries of thousands of modules: no garbage is looked for among what they make, and less is brought in.
 
 Nearly all of it stays until the process ends, and Python would walk through the whole of it again and again while it
 grows: a quarter of the time that torch, transformers and DeepSpeed take. Source: documentation of `gc.freeze`.
@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import gc
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib import import_module
 
 
@@ -28,3 +30,19 @@ def import_heavy(*names: str) -> None:
         gc.freeze()
         if collects:
             gc.enable()
+
+
+@contextmanager
+def hidden(name: str) -> Iterator[None]:
+    """In the block, importing `name` fails as where it is not installed; of a module that is there already, it works.
+
+    For libraries that import another one wherever they find it. No other thread may import it meanwhile.
+    """
+    if name in sys.modules:
+        yield
+        return
+    sys.modules[name] = None  # type: ignore[assignment]
+    try:
+        yield
+    finally:
+        del sys.modules[name]

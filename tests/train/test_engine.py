@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+import subprocess
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
@@ -346,3 +348,14 @@ def test_sums_over_one_rank_are_its_own() -> None:
     assert of.sum_by_name({}) == {}
     assert of.any_rank(True)
     assert not of.any_rank(False)
+
+
+def test_deepspeed_brings_no_mlflow() -> None:
+    """Which would have every rank import a thousand modules more; whoever wants it later finds it."""
+    code = (
+        "import sys; from importlib.util import find_spec; from trackyard.train.engine import import_deepspeed; "
+        "import_deepspeed(); "
+        "print(*(name in sys.modules for name in ('deepspeed', 'mlflow')), find_spec('mlflow') is not None)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.split()[-3:] == ["True", "False", "True"]

@@ -15,6 +15,7 @@ from trackyard.cli.root import repository_root
 from trackyard.cli.run_asked import PARAMETERS, require_runnable
 from trackyard.cli.table import print_stage
 from trackyard.errors import ConfigError, TrackyardError
+from trackyard.imports import import_heavy
 
 
 def run(
@@ -38,8 +39,6 @@ def run(
     item = part
     # Threads that wait by spinning starve each other tenfold where the cores are shared; read when torch is imported.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
-    # DeepSpeed imports MLflow where it finds it, and MLflow reports its use to its makers unless it is told not to.
-    os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
     if track == "molmo2":
         _run_molmo2(root, stage, parameters, processes)
     elif track == "pile_ffn":
@@ -95,6 +94,7 @@ def _run_molmo2(root: Path, stage: str, parameters: Path, processes: int | None)
     from trackyard.recipes.molmo2.parameters import load_molmo2
 
     _require_deliverable(root)
+    import_heavy("trackyard.recipes.molmo2.stage")
     from trackyard.recipes.molmo2.stage import run_stage
 
     loaded = load_molmo2(root / parameters)

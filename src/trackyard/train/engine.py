@@ -10,14 +10,15 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Protocol
 
 import torch
 import torch.distributed as dist
 
-from trackyard.imports import import_heavy
+from trackyard.imports import hidden, import_heavy
 from trackyard.train.loss import AnswerLoss
 from trackyard.train.memory import recompute
 from trackyard.train.norms import GradientNorms, gradient_norms
@@ -303,14 +304,20 @@ def import_deepspeed() -> None:
 
     What is alive at a heavy import is never collected: a model would hold on to its engine after a rollback.
     """
-    _choose_accelerator()
-    import_heavy("deepspeed", "deepspeed.ops")
+    with _seen_by_deepspeed():
+        import_heavy("deepspeed", "deepspeed.ops")
 
 
-def _choose_accelerator() -> None:
-    """DeepSpeed looks for one when it is imported."""
+@contextmanager
+def _seen_by_deepspeed() -> Iterator[None]:
+    """What DeepSpeed looks for when it is imported: an accelerator, and MLflow, which its autotuner would write to.
+
+    Nothing here tunes with it, and MLflow takes four times as long to import as the rest of DeepSpeed.
+    """
     if not torch.cuda.is_available():
         os.environ.setdefault("DS_ACCELERATOR", "cpu")
+    with hidden("mlflow"):
+        yield
 
 
 def _deepspeed() -> Any:
@@ -318,9 +325,9 @@ def _deepspeed() -> Any:
 
     The extension only speeds up all-reduce between processes of one host; gloo does the same without a compiler.
     """
-    _choose_accelerator()
-    import deepspeed
-    import deepspeed.ops
+    with _seen_by_deepspeed():
+        import deepspeed
+        import deepspeed.ops
 
     logging.getLogger("DeepSpeed").setLevel(logging.ERROR)
     deepspeed.ops.__compatible_ops__["deepspeed_shm_comm"] = False
