@@ -209,6 +209,19 @@ def test_a_complete_directory_is_never_written_again(tmp_path: Path) -> None:
         pytest.fail("the block must not run")
 
 
+def test_of_two_that_make_the_same_directory_one_is_told(tmp_path: Path) -> None:
+    def late() -> None:
+        with atomic_directory(tmp_path / "step") as partial:
+            (partial / "own").touch()
+            (tmp_path / "step").mkdir()
+            (tmp_path / "step" / "first").touch()
+
+    with pytest.raises(FileExistsError):
+        late()
+    assert _names(tmp_path / "step") == ["first"]
+    assert _names(tmp_path) == ["step"]
+
+
 def test_what_a_dead_process_with_the_same_id_left_is_not_mixed_in(tmp_path: Path) -> None:
     left = tmp_path / f"{TEMPORARY}step.{os.getpid()}.{threading.get_ident()}"
     left.mkdir()
@@ -230,6 +243,15 @@ def test_sweep_removes_partials_only_and_says_which(tmp_path: Path) -> None:
     assert _names(tmp_path) == ["kept"]
     assert sweep(tmp_path) == []
     assert sweep(tmp_path / "absent") == []
+
+
+def test_sweep_leaves_what_only_begins_with_the_name(tmp_path: Path) -> None:
+    """Seeds 1 and 10 of an arm end side by side: what the one puts out is none of the other's remains."""
+    with atomic_directory(tmp_path / "10"):
+        (tmp_path / f"{TEMPORARY}1").touch()
+        (tmp_path / f"{TEMPORARY}1.17.4").mkdir()
+        assert [path.name for path in sweep(tmp_path, "1")] == [f"{TEMPORARY}1", f"{TEMPORARY}1.17.4"]
+    assert _names(tmp_path) == ["10"]
 
 
 def test_the_kill_test_can_fail(tmp_path: Path) -> None:

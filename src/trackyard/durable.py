@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import shutil
 import threading
@@ -73,8 +74,8 @@ def write_atomic(path: Path, data: bytes | str) -> None:
 def atomic_directory(path: Path) -> Iterator[Path]:
     """Yield a fresh sibling directory that becomes `path` when the block ends without an error.
 
-    Every file is fsynced before the rename. `path` must not exist (FileExistsError): complete things are immutable.
-    On an error the partial directory is removed.
+    Every file is fsynced before the rename. `path` must not exist: complete things are immutable. FileExistsError, also
+    where another process has put it there meanwhile. On an error the partial directory is removed.
     """
     if path.exists():
         raise FileExistsError(path)
@@ -89,20 +90,30 @@ def atomic_directory(path: Path) -> Iterator[Path]:
             for name in names:
                 fsync_file(Path(directory) / name)
             fsync_directory(Path(directory))
-        os.replace(partial, path)
+        _put_in_place(partial, path)
     except BaseException:
         shutil.rmtree(partial, ignore_errors=True)
         raise
     fsync_directory(path.parent)
 
 
+def _put_in_place(partial: Path, path: Path) -> None:
+    try:
+        os.replace(partial, path)
+    except OSError as error:
+        if error.errno == errno.ENOTEMPTY:
+            raise FileExistsError(error.errno, "complete already", str(path)) from error
+        raise
+
+
 def sweep(directory: Path, name: str = "") -> list[Path]:
     """Remove what killed processes left unfinished directly below `directory`; returns what was removed.
 
-    name: only of things whose final name begins so. The caller holds the lock of whatever writes there: a living
-    writer's partial files look the same.
+    name: only of what was to be called so; "" for anything. The caller holds the lock of whatever writes there: a
+    living writer's partial files look the same.
     """
-    left = sorted(path for path in directory.glob(f"{TEMPORARY}*") if path.name.startswith(f"{TEMPORARY}{name}"))
+    own = f"{TEMPORARY}{name}"
+    left = sorted(path for path in directory.glob(f"{TEMPORARY}*") if not name or f"{path.name}.".startswith(f"{own}."))
     for path in left:
         if path.is_dir():
             shutil.rmtree(path)

@@ -1,15 +1,21 @@
 """Rows are measured once, in parts that survive a failure, and without their media."""
 
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
+from trackyard.durable import TEMPORARY
 from trackyard.errors import DataError
 from trackyard.row import Row
+from trackyard.snapshot import measuring
 from trackyard.snapshot.index import LengthIndex, Measured
-from trackyard.snapshot.measuring import build_index
+from trackyard.snapshot.measuring import LOCK, build_index
 from trackyard.snapshot.reader import SnapshotDataset
 
 
@@ -144,7 +150,31 @@ def test_parts_in_several_processes_give_the_same_index(dataset: Path, tmp_path:
     assert same(whole, parts)
     assert whole.fingerprint == parts.fingerprint
     assert whole.notes == parts.notes == {"frames reduced": 8}
-    assert [path.name for path in (tmp_path / "b").iterdir()] == [path.name for path in (tmp_path / "a").iterdir()]
+    assert {path.name for path in (tmp_path / "b").iterdir()} == {
+        LOCK,
+        *(path.name for path in (tmp_path / "a").iterdir()),
+    }
+
+
+def test_of_two_commands_one_measures_and_the_other_waits(
+    dataset: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real, calls, together = measuring._in_parts, [], threading.Barrier(2)
+
+    def slow(*arguments: Any) -> LengthIndex:
+        calls.append(1)
+        time.sleep(0.3)
+        return real(*arguments)
+
+    def command() -> LengthIndex:
+        together.wait(60)
+        return _parts(dataset, tmp_path, plain_measure)
+
+    monkeypatch.setattr(measuring, "_in_parts", slow)
+    with ThreadPoolExecutor(2) as pool:
+        first, second = [one.result(120) for one in [pool.submit(command), pool.submit(command)]]
+    assert same(first, second)
+    assert len(calls) == 1
 
 
 def test_parts_that_were_done_are_not_measured_again(dataset: Path, tmp_path: Path) -> None:
@@ -152,7 +182,7 @@ def test_parts_that_were_done_are_not_measured_again(dataset: Path, tmp_path: Pa
     cache = tmp_path / "cache"
     with pytest.raises(DataError, match="row-00020"):
         _parts(dataset, cache, Failing(20))
-    (work,) = cache.iterdir()
+    (work,) = cache.glob(f"{TEMPORARY}*")
     done = {path.name: path.stat().st_mtime_ns for path in work.iterdir()}
     assert 1 <= len(done) < 3
     assert same(_parts(dataset, cache, plain_measure), build(dataset, tmp_path / "other", Measure()))

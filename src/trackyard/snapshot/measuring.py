@@ -15,6 +15,7 @@ from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
 
 import numpy as np
+from filelock import FileLock
 
 from trackyard.digest import digest_json, short
 from trackyard.durable import TEMPORARY, sweep
@@ -29,6 +30,8 @@ from trackyard.snapshot.workers import live_with_parent
 
 PART_ROWS = 20_000
 """Rows of a part, at least, unless it is the last: a few seconds of measuring."""
+
+LOCK = ".lock"
 
 Measure = Callable[[Row], Measured]
 
@@ -52,19 +55,24 @@ def build_index(
     """
     key = digest_json({"manifest": dataset.manifest.fingerprint, "split": split, "measure": measure_key})
     path = cache / f"{dataset.name}-{split}-{short(key)}.parquet"
-    known = read_index(path, key, dataset.rows(split))
-    if known is not None:
-        return known
+    index = read_index(path, key, dataset.rows(split))
+    if index is not None:
+        return index
     parts = _parts([entry for entry in dataset.manifest.files if entry.split == split], part_rows)
     label = f"measuring {dataset.name}/{split}"
     if len(parts) == 1:
         rows = track(iterate_metadata(dataset, parts[0]), label=label, total=dataset.rows(split))
         index = _measured(rows, dataset.rows(split), measure)
-    else:
-        index = _in_parts(dataset, parts, measure, path, key, workers or len(os.sched_getaffinity(0)), label)
-    write_index(path, key, index)
-    if len(parts) > 1:
-        shutil.rmtree(_work(path))
+        write_index(path, key, index)
+        return index
+    cache.mkdir(parents=True, exist_ok=True)
+    # Another command may measure the same: it waits, and reads what this one measured.
+    with FileLock(cache / LOCK):
+        index = read_index(path, key, dataset.rows(split))
+        if index is None:
+            index = _in_parts(dataset, parts, measure, path, key, workers or len(os.sched_getaffinity(0)), label)
+            write_index(path, key, index)
+            shutil.rmtree(_work(path))
     return index
 
 

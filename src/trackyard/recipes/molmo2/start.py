@@ -6,6 +6,7 @@ Source: molmo2 spec sections 1 and 2 (chaining).
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -170,7 +171,8 @@ def _small_tokenizer(
     directory = root / "artifacts" / "tokenizers" / short(key)
     if not directory.is_dir():
         trained = train_tokenizer(_texts(parameters.feed("stage2"), datasets), vocab_size)
-        with atomic_directory(directory) as partial:
+        # Another command may be faster; it makes the same.
+        with suppress(FileExistsError), atomic_directory(directory) as partial:
             extend_tokenizer(trained, vocab_size).save_pretrained(partial)
     return AutoTokenizer.from_pretrained(directory)
 

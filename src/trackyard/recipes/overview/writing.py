@@ -107,7 +107,7 @@ def _replace(folder: Path, files: Mapping[str, str | bytes], metrics: Mapping[st
     os.replace(whole, folder)
     fsync_directory(folder.parent)
     # What a kill left of earlier ones goes, too.
-    sweep(folder.parent, f"{folder.name}.")
+    sweep(folder.parent, folder.name)
 
 
 def _sections(

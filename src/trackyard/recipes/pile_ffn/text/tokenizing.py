@@ -11,10 +11,10 @@ Source: pile-ffn spec sections 5, 10 and 14.
 
 from __future__ import annotations
 
-import errno
 import shutil
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from functools import partial
 from importlib.metadata import version
@@ -113,18 +113,14 @@ class _Job:
         """The tokenizer, made or copied once."""
         folder, model, made = self.work / TOKENIZER, self.study.source / MODEL, self.study.parameters.model.made
         if not folder.exists():
-            try:
-                with atomic_directory(folder) as fresh:
-                    if made is None:
-                        study_tokenizer.copy(fresh, model)
-                    else:
-                        files = [self.study.source / file.path for file in self.manifest.of_role(PRETRAIN)]
-                        texts = (document.text for path in files for document in read_documents(path))
-                        study_tokenizer.train(fresh, made, texts)
-            except OSError as error:
-                # Another part was faster; it made the same.
-                if not isinstance(error, FileExistsError) and error.errno != errno.ENOTEMPTY:
-                    raise
+            # Another part may be faster; it makes the same.
+            with suppress(FileExistsError), atomic_directory(folder) as fresh:
+                if made is None:
+                    study_tokenizer.copy(fresh, model)
+                else:
+                    files = [self.study.source / file.path for file in self.manifest.of_role(PRETRAIN)]
+                    texts = (document.text for path in files for document in read_documents(path))
+                    study_tokenizer.train(fresh, made, texts)
         family, rows = (made.family, made.vocabulary) if made else study_tokenizer.family_and_rows(model)
         marks = study_tokenizer.marks_of(folder, family=family, vocabulary=rows)
         return Encoding(file=folder / study_tokenizer.FILE, marks=marks)
