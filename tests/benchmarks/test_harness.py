@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from statistics import median
 
 import pytest
 
@@ -28,9 +29,10 @@ def test_ratio_and_verdicts_of_two_sleepers_and_a_missing_peer(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(harness, "PEERS", harness.ROOT / ".no-such-venv" / "python")
-    contenders = [_contender("ours", "a", "0.02"), _contender("slow", "a", "0.2"), _contender("gone", "a", "0", True)]
+    contenders = [_contender("ours", "a", "0.02"), _contender("slow", "a", "0.6"), _contender("gone", "a", "0", True)]
     figures = compare(contenders, metric="wall_s", rounds=2)
-    assert 4 < figures["slow"]["ours_over_it"] < 11
+    ours, slow = (median(10 / each["wall_s"] for each in figures[name]["rounds"]) for name in ("ours", "slow"))
+    assert figures["slow"]["ours_over_it"] == pytest.approx(ours / slow)
     assert "missing" in figures["gone"]
     targets = judge(
         figures, [Target(peer="slow", ratio=2), Target(peer="best", ratio=100), Target(peer="gone", ratio=1)]

@@ -67,8 +67,8 @@ def nobody(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     for name in ("HF_TOKEN", "HUGGING_FACE_HUB_TOKEN", "HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setattr(constants, "HF_TOKEN_PATH", str(tmp_path / "no-token"))
-    monkeypatch.setattr(constants, "HF_HUB_DOWNLOAD_TIMEOUT", 0.3)
-    monkeypatch.setattr(constants, "HF_HUB_ETAG_TIMEOUT", 0.3)
+    monkeypatch.setattr(constants, "HF_HUB_DOWNLOAD_TIMEOUT", 1.0)
+    monkeypatch.setattr(constants, "HF_HUB_ETAG_TIMEOUT", 1.0)
 
 
 @pytest.fixture
@@ -265,7 +265,7 @@ def test_after_a_fault_the_bytes_are_the_same(hub: LoopbackHub, cache: Path, nap
 )
 def test_lists_are_asked_for_again(hub: LoopbackHub, fault: Fault) -> None:
     hub.faults.plan(f"tree {REPO}", fault)
-    patience = Patience(tries=3, first_s=0.01, timeout_s=0.3)
+    patience = Patience(tries=3, first_s=0.01, timeout_s=1.0)
     assert len(list_repository(HubSource(repo=REPO), endpoint=hub.url, patience=patience).files) == len(FILES)
 
 
