@@ -24,6 +24,14 @@ def descendants(pid: int) -> list[int]:
     return [child.pid for child in psutil.Process(pid).children(recursive=True)]
 
 
+def words_of(process: psutil.Process) -> list[str]:
+    """Its command line; none of one that has ended."""
+    try:
+        return process.cmdline()
+    except psutil.NoSuchProcess:
+        return []
+
+
 def all_end(pids: Collection[int], *, within_s: float) -> bool:
     """Whether none of them is alive any more, at the latest after so many seconds."""
     limit = time.monotonic() + within_s

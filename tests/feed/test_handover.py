@@ -65,7 +65,7 @@ def held() -> int:
 
 def settles(count: int) -> bool:
     """Whether so many are held soon: the thread that sends a descriptor closes its own copy a moment later."""
-    deadline = time.monotonic() + 5
+    deadline = time.monotonic() + 60
     while held() != count and time.monotonic() < deadline:
         time.sleep(0.01)
     return held() == count

@@ -99,8 +99,8 @@ def test_silence_ends_the_waiting(pair: tuple[Orders, Orders], monkeypatch: pyte
         second.read(silence_s=0.4)
     # As long as it gives signs there is no limit.
     monkeypatch.setattr(module, "BEAT_S", 0.05)
-    thread = _led(first, lambda: time.sleep(1.5))
-    assert second.read(silence_s=0.6) == End()
+    thread = _led(first, lambda: time.sleep(3.0))
+    assert second.read(silence_s=2.0) == End()
     second.leave()
     thread.join(10)
 

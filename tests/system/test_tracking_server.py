@@ -24,6 +24,7 @@ import psutil
 import pytest
 
 from checks.readme import readme_commands
+from tests.processes import words_of
 from tests.record.conftest import make_spec
 from tests.system.group_server import DOWN_S, ROOT, SCRIPT, GroupServer, group_server, lacking, run, told
 from tests.system.repository import LIMIT_S
@@ -49,7 +50,7 @@ Point = tuple[str, str, int, int, float]
 def no_one_else() -> Iterator[None]:
     """What this module started has ended with it."""
     yield
-    left = [child.cmdline() for child in psutil.Process().children(recursive=True) if child.status() != "zombie"]
+    left = [words_of(child) for child in psutil.Process().children(recursive=True)]
     assert not [words for words in left if any(str(SCRIPT) in word or "postgres" in word for word in words)]
 
 
@@ -315,7 +316,7 @@ def test_a_password_is_in_no_argument_and_no_log(folder: Path) -> None:
         limit = time.monotonic() + LIMIT_S
         words: list[str] = []
         while "refused" not in told(server) and process.poll() is None and time.monotonic() < limit:
-            words += [word for program in server.programs() for word in _words(program)]
+            words += [word for program in server.programs() for word in words_of(program)]
             time.sleep(0.1)
     finally:
         if process.poll() is None:
@@ -323,13 +324,6 @@ def test_a_password_is_in_no_argument_and_no_log(folder: Path) -> None:
     assert "refused" in told(server), "the server did not try the database"
     assert "mlflow" in words
     assert password not in " ".join(words) + told(server)
-
-
-def _words(program: psutil.Process) -> list[str]:
-    try:
-        return program.cmdline()
-    except psutil.NoSuchProcess:
-        return []
 
 
 def test_stopping(group: GroupServer, commands: list[str]) -> None:

@@ -23,7 +23,7 @@ def note(folder: Path, item: int) -> None:
     """Write which process did it, and on which device."""
     (folder / str(item)).write_text(f"{os.getpid()} {os.environ.get(VISIBLE)}")
     # Until the other one has begun too, if there is another.
-    until = time.monotonic() + 5
+    until = time.monotonic() + 60
     while len(list(folder.iterdir())) < 2 and time.monotonic() < until:
         time.sleep(0.01)
 
