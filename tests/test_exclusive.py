@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import fcntl
+import math
 import threading
 from pathlib import Path
 
@@ -24,6 +25,31 @@ def test_a_second_owner_is_refused_in_the_callers_words(tmp_path: Path) -> None:
     ):
         pytest.fail("two owners")
     assert raised.value.why == "both would drink"
+
+
+@pytest.mark.parametrize("locks", ["flock", "link"])
+def test_a_second_owner_that_has_time_comes_after_the_first(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, locks: str
+) -> None:
+    monkeypatch.setenv(LOCKS_VARIABLE, locks)
+    monkeypatch.setattr(exclusive_module, "WAIT_EVERY_S", 0.01)
+    path, told = tmp_path / ".lock", []
+    asked, come = threading.Event(), threading.Event()
+
+    def second() -> None:
+        asked.set()
+        with exclusive(path, what="the well", why="both would drink", wait_s=math.inf):
+            told.append("second")
+            come.set()
+
+    with exclusive(path, what="the well", why="both would drink"):
+        thread = threading.Thread(target=second)
+        thread.start()
+        assert asked.wait(60)
+        assert not come.wait(0.2)
+        told.append("first")
+    thread.join(60)
+    assert told == ["first", "second"]
 
 
 def test_an_owner_that_has_not_written_its_name_yet(tmp_path: Path) -> None:

@@ -29,7 +29,12 @@ LOCKS_VARIABLE = "TRACKYARD_LOCKS"
 
 OWNER_WRITES_WITHIN_S = 0.5
 """How long a refused process waits for the name of the one that was faster."""
+WAIT_EVERY_S = 0.2
 _BUSY = (errno.EWOULDBLOCK, errno.EACCES)
+
+
+class InUse(TrackyardError):
+    """Another process, or another thread of this one, holds the lock."""
 
 
 def locks_in_force(environment: Mapping[str, str] | None = None, unsaid: Locks = "flock") -> Locks:
@@ -47,14 +52,30 @@ def locks_in_force(environment: Mapping[str, str] | None = None, unsaid: Locks =
 
 
 @contextmanager
-def exclusive(path: Path, *, what: str, why: str) -> Iterator[None]:
+def exclusive(path: Path, *, what: str, why: str, wait_s: float = 0.0) -> Iterator[None]:
     """Hold the lock file `path` during the block.
 
-    what: what is locked, for the message; why: what two owners would destroy.
-    Raises TrackyardError naming the owner at once if another process holds it, EnvironmentLacking where the file
-    cannot be made or its file system has no locks. The file stays, empty: removing it would let two processes hold
-    locks on two files of one name.
+    what: what is locked, for the message; why: what two owners would destroy. wait_s: how long another owner is waited
+    for; math.inf for as long as it takes.
+    Raises InUse naming the owner if another process holds it then, EnvironmentLacking where the file cannot be made or
+    its file system has no locks. The file stays, empty: removing it would let two processes hold locks on two files of
+    one name.
     """
+    until = time.monotonic() + wait_s
+    with ExitStack() as held:
+        while True:
+            try:
+                held.enter_context(_held(path, what, why))
+                break
+            except InUse:
+                if time.monotonic() >= until:
+                    raise
+            time.sleep(WAIT_EVERY_S)
+        yield
+
+
+@contextmanager
+def _held(path: Path, what: str, why: str) -> Iterator[None]:
     mode = locks_in_force()
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -120,8 +141,8 @@ def _link(taken: ExitStack, handle: int, path: Path, what: str, why: str, mode: 
         ) from error
 
 
-def _in_use(what: str, why: str, owner: str) -> TrackyardError:
-    return TrackyardError(
+def _in_use(what: str, why: str, owner: str) -> InUse:
+    return InUse(
         what=f"{what} is in use by {owner}",
         why=why,
         fix="wait until that process ends, or stop it there",

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import fcntl
 import shutil
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -13,7 +15,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from trackyard.errors import ConfigError, DataError
+from trackyard.errors import ConfigError, DataError, EnvironmentLacking
+from trackyard.exclusive import LOCKS_VARIABLE
 from trackyard.plan import build
 from trackyard.plan.build import LOCK, DatasetInput, PlanInputs, build_plan
 from trackyard.plan.compose import compose
@@ -124,6 +127,18 @@ def test_ranks_that_ask_at_once_build_once(tmp_path: Path, monkeypatch: pytest.M
         plans = list(pool.map(lambda _: build_plan(inputs=_inputs(steps=200), cache=tmp_path), range(4)))
     assert len({plan.fingerprint for plan in plans}) == 1
     assert len(built) == 1
+
+
+def test_a_plan_is_built_where_flock_does_not_work(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(_handle: int, _operation: int) -> None:
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    monkeypatch.setattr(fcntl, "flock", refuse)
+    with pytest.raises(EnvironmentLacking, match="cannot be locked") as raised:
+        build_plan(inputs=_inputs(), cache=tmp_path)
+    assert f"export {LOCKS_VARIABLE}=link" in raised.value.fix
+    monkeypatch.setenv(LOCKS_VARIABLE, "link")
+    assert build_plan(inputs=_inputs(), cache=tmp_path).steps > 0
 
 
 def test_what_a_killed_build_left_is_swept(tmp_path: Path) -> None:

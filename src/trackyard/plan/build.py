@@ -5,16 +5,17 @@ Source: design section 1; molmo2 spec sections 4.5 and 9.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from filelock import FileLock
 
 from trackyard.digest import digest_file, digest_json, short
 from trackyard.durable import atomic_directory, sweep
+from trackyard.exclusive import exclusive
 from trackyard.plan.compose import compose
 from trackyard.plan.draw import Draws
 from trackyard.plan.inputs import DatasetInput, PlanInputs, identity
@@ -49,8 +50,7 @@ def build_plan(*, inputs: PlanInputs, cache: Path) -> Plan:
     document = identity(inputs, mixture, datasets)
     directory = cache / short(digest_json(document))
     if not directory.exists():
-        cache.mkdir(parents=True, exist_ok=True)
-        with FileLock(cache / LOCK):
+        with exclusive(cache / LOCK, what=str(cache), why="two would build the same plan", wait_s=math.inf):
             sweep(cache, directory.name)
             if not directory.exists():
                 _build(directory, document, inputs, mixture, capped, datasets)

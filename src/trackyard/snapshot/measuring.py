@@ -5,6 +5,7 @@ A dataset is measured in parts of whole shards, several at once. Parts that are 
 
 from __future__ import annotations
 
+import math
 import multiprocessing
 import os
 import shutil
@@ -15,11 +16,11 @@ from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
 
 import numpy as np
-from filelock import FileLock
 
 from trackyard.digest import digest_json, short
 from trackyard.durable import TEMPORARY, sweep
 from trackyard.errors import TrackyardError
+from trackyard.exclusive import exclusive
 from trackyard.progress import track
 from trackyard.row import Row
 from trackyard.snapshot.index import COLUMNS, USABLE, LengthIndex, Measured, index_of_values, read_index, write_index
@@ -65,9 +66,8 @@ def build_index(
         index = _measured(rows, dataset.rows(split), measure)
         write_index(path, key, index)
         return index
-    cache.mkdir(parents=True, exist_ok=True)
     # Another command may measure the same: it waits, and reads what this one measured.
-    with FileLock(cache / LOCK):
+    with exclusive(cache / LOCK, what=str(cache), why="two would measure the same rows", wait_s=math.inf):
         index = read_index(path, key, dataset.rows(split))
         if index is None:
             index = _in_parts(dataset, parts, measure, path, key, workers or len(os.sched_getaffinity(0)), label)

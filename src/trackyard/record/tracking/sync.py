@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 
 from trackyard.errors import EnvironmentLacking, TrackyardError
@@ -35,7 +35,6 @@ from trackyard.record.tracking.tree import Tree
 __all__ = ["Readings", "SyncReport", "sync_all", "sync_run"]
 
 LOCK = ".sync.lock"
-LOCK_EVERY_S = 0.2
 
 Readings = dict[Path, Reading]
 """What was read of runs that are still going on, so that the next pass reads only what is new."""
@@ -223,25 +222,7 @@ def _parents_first(runs: Sequence[RunDirectory]) -> list[RunDirectory]:
     return sorted(runs, key=lambda run: depth(run.spec.run_id))
 
 
-@contextmanager
-def _single_writer(root: Path, wait_s: float) -> Iterator[None]:
-    """The lock of all syncs of `root`. TrackyardError if another has it for longer than `wait_s`."""
-    deadline = time.monotonic() + wait_s
-    with ExitStack() as held:
-        while True:
-            try:
-                held.enter_context(
-                    exclusive(
-                        root / LOCK,
-                        what=f"the sync of {root}",
-                        why="two syncs at once could both create the same run in MLflow",
-                    )
-                )
-                break
-            except EnvironmentLacking:
-                raise
-            except TrackyardError:
-                if time.monotonic() >= deadline:
-                    raise
-                time.sleep(LOCK_EVERY_S)
-        yield
+def _single_writer(root: Path, wait_s: float) -> AbstractContextManager[None]:
+    """The lock of all syncs of `root`. InUse if another has it for longer than `wait_s`."""
+    why = "two syncs at once could both create the same run in MLflow"
+    return exclusive(root / LOCK, what=f"the sync of {root}", why=why, wait_s=wait_s)
