@@ -245,6 +245,22 @@ def test_sweep_removes_partials_only_and_says_which(tmp_path: Path) -> None:
     assert sweep(tmp_path / "absent") == []
 
 
+def test_sweep_passes_over_what_its_writer_has_finished_meanwhile(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    mine, real = tmp_path / f"{TEMPORARY}probe.7", Path.is_dir
+    mine.touch()
+
+    def gone(path: Path) -> bool:
+        if path == mine:
+            mine.unlink()
+        return real(path)
+
+    monkeypatch.setattr(Path, "is_dir", gone)
+    sweep(tmp_path)
+    assert _names(tmp_path) == []
+
+
 def test_sweep_leaves_what_only_begins_with_the_name(tmp_path: Path) -> None:
     """Seeds 1 and 10 of an arm end side by side: what the one puts out is none of the other's remains."""
     with atomic_directory(tmp_path / "10"):

@@ -118,5 +118,5 @@ def sweep(directory: Path, name: str = "") -> list[Path]:
         if path.is_dir():
             shutil.rmtree(path)
         else:
-            path.unlink()
+            path.unlink(missing_ok=True)
     return left

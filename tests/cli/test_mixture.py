@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import functools
+import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -13,6 +15,7 @@ from tests.cli.stage_world import ROWS, Typed, make_root, plan_of, type_into, wr
 from trackyard.catalog import entries
 from trackyard.cli.mixture import app
 from trackyard.cli.stage_settings import fitting_plans, read_settings
+from trackyard.durable import TEMPORARY
 from trackyard.errors import ConfigError, DataError
 
 REPOSITORY = Path(__file__).parents[2]
@@ -99,6 +102,23 @@ def test_only_a_plan_of_these_settings_fits(root: Path, change: dict[str, object
     write_parameters(root / "other.yaml", **change)
     found = fitting_plans(root, read_settings(root, Path("other.yaml"), "stage1"))
     assert len(found) == (0 if change else 1)
+
+
+def test_a_plan_that_is_being_built_is_not_read(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    plan, settings = plan_of(root), read_settings(root, Path("params.yaml"), "stage1")
+    building = plan.directory.with_name(f"{TEMPORARY}{plan.directory.name}.1.2")
+    shutil.copytree(plan.directory, building)
+    real, looks = Path.stat, []
+
+    def built(path: Path, **given: bool) -> os.stat_result:
+        """Renamed once it has been listed."""
+        looks.extend([path] if path.parent == building else [])
+        if len(looks) == 2:
+            shutil.rmtree(building)
+        return real(path, **given)
+
+    monkeypatch.setattr(Path, "stat", built)
+    assert [folder for folder, _ in fitting_plans(root, settings)] == [plan.directory]
 
 
 def test_a_plan_of_other_data_does_not_fit(root: Path) -> None:

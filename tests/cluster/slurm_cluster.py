@@ -211,15 +211,13 @@ def _end_jobs(cluster: SlurmCluster) -> None:
 def _remove_groups(nodes: tuple[str, str]) -> None:
     for node in nodes:
         for group in Path("/sys/fs/cgroup").glob(f"*/slurm_{node}"):
-            folders = sorted((path for path in group.rglob("*") if path.is_dir()), reverse=True)
-            for path in [*folders, group]:
-                # A process that is just ending keeps its group a moment longer.
-                limit = time.monotonic() + 10
-                while path.exists() and time.monotonic() < limit:
+            # A process that is just ending keeps its group a moment longer, or removes it itself.
+            limit = time.monotonic() + 10
+            while group.exists() and time.monotonic() < limit:
+                for folder, _, _ in os.walk(group, topdown=False):
                     with suppress(OSError):
-                        path.rmdir()
-                        break
-                    time.sleep(0.1)
+                        Path(folder).rmdir()
+                time.sleep(0.1)
 
 
 def _ports() -> tuple[int, int]:

@@ -35,6 +35,7 @@ def asking(root: Path, cluster: SlurmCluster, *, partition: Partition = GPU, acc
 
 def test_a_cluster_without_accounting(cluster: SlurmCluster, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SLURM_CONF", str(cluster.configuration))
+    monkeypatch.setattr(scheduler, "ANSWER_S", 120.0)
     asked = asking(tmp_path, cluster, account="proj")
     assert "is UP" in scheduler.slurm_row(asked).detail
     assert scheduler.partitions_row(asked).detail.startswith("gpu, preempt: up")
@@ -53,6 +54,7 @@ def test_a_cluster_without_accounting(cluster: SlurmCluster, tmp_path: Path, mon
 
 def test_a_cluster_with_accounting(accounted: SlurmCluster, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SLURM_CONF", str(accounted.configuration))
+    monkeypatch.setattr(scheduler, "ANSWER_S", 120.0)
     asked = asking(tmp_path, accounted, account=accounting.ACCOUNT)
     assert "may charge it" in scheduler.account_row(asked).detail
     assert "no limit of GPUs" in scheduler.limits_row(asked).detail

@@ -84,11 +84,13 @@ def test_the_life_of_two_workers(plan: Plan, snapshot: Mapping[str, SnapshotData
         for pid in pids:
             os.kill(pid, signal.SIGSTOP)
         pool._timeout_s = 0.2
+        hung = pool.submit(0, 0)
         with pytest.raises(TrackyardError, match=r"no feed worker has decoded the next micro-batch within 0\.2 s"):
-            pool.result(pool.submit(0, 0))
+            pool.result(hung)
         for pid in pids:
             os.kill(pid, signal.SIGCONT)
         pool._timeout_s = 60.0
+        pool.result(hung)  # its block has arrived before anyone is stopped again
 
         # One that dies is named, with its cause: by what was waited for, and by what is asked for afterwards.
         for pid in pids:

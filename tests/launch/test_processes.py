@@ -94,9 +94,9 @@ def test_who_waits_for_a_failed_rank_is_asked_where_it_stands_before_it_is_kille
     argv = [sys.executable, "-c"]
     ended = together(
         [([*argv, fail], os.environ), ([*argv, _ANSWER, str(stacks)], os.environ)],
-        grace_s=0.1,
+        grace_s=1.0,
         ask=signal.SIGUSR2,
-        answer_s=0.5,
+        answer_s=2.0,
     )
     assert ended.codes == (1, -9)
     assert "line 6 in <module>" in stacks.read_text()

@@ -118,7 +118,7 @@ def _alone(path: Path, first_s: float, *sleeps: float) -> subprocess.CompletedPr
 
 def test_limits_of_the_start_of_steps_and_of_the_end(tmp_path: Path) -> None:
     # The start may take longer than a step; a step as long as its like took, even beyond the least limit.
-    through = _alone(tmp_path / "a.txt", 50.0, 4.0, 0.3, 0.3, 0.5, 2.5)
+    through = _alone(tmp_path / "a.txt", 50.0, 4.0, 0.5, 0.5, 0.5, 2.5)
     assert through.stdout == "through 5\n", through.stderr
     assert not (tmp_path / "a.txt").exists()
     slow_step = _alone(tmp_path / "b.txt", 60.0, 0.0, 0.0, 30.0)
@@ -136,7 +136,7 @@ import ctypes, faulthandler, sys
 from pathlib import Path
 import trackyard.launch.watchdog as module
 module.SLACK_S = module.REARM_S = 0.2
-with module.Watchdog(Path(sys.argv[1]), rank=0, limits=module.WatchdogParameters(first_s=0.3)):
+with module.Watchdog(Path(sys.argv[1]), rank=0, limits=module.WatchdogParameters(first_s=2.0)):
     ctypes.PyDLL(None).sleep(30)
 """
 
@@ -265,10 +265,11 @@ with Watchdog(Path({path!r}), rank=0, limits=WatchdogParameters()) as watchdog:
 """
 
 
-def test_defaults_leave_the_feed_and_the_process_group_their_own_words() -> None:
+def test_defaults_leave_the_feed_checkpoints_and_the_process_group_their_own_words() -> None:
     from trackyard.feed.loader import TIMEOUT_S as feed_s
     from trackyard.train.ranks import TIMEOUT_S as group_s
+    from trackyard.train.saver import DEADLINE_S as checkpoint_s
 
     defaults = WatchdogParameters()
-    assert feed_s < defaults.at_least_s < group_s <= defaults.first_s
+    assert max(feed_s, checkpoint_s) < defaults.at_least_s < group_s <= defaults.first_s
     assert Watchdog(Path("unused"), rank=0, limits=defaults).limit_s() == defaults.first_s

@@ -8,6 +8,7 @@ import os
 import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -46,6 +47,25 @@ def test_the_same_spec_finds_the_same_run(run: RunDirectory) -> None:
     assert (again.checkpoints / "x").read_text() == "kept"
     assert open_existing(run.path) == run
     assert all_runs(run.root) == [run.path]
+
+
+def test_what_others_make_below_runs_for_a_moment_is_passed_over(
+    run: RunDirectory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A graph that is being written down, a doctor that tries locks: listed, and gone when they are looked into."""
+    passing = [run.root / "jobs" / ".partial-g.1.2", run.root / ".doctor-x"]
+    for path in passing:
+        path.mkdir(parents=True)
+    scandir = os.scandir
+
+    def late(path: Path) -> Any:
+        if Path(path) in passing:
+            Path(path).rmdir()
+        return scandir(path)
+
+    monkeypatch.setattr(os, "scandir", late)
+    assert all_runs(run.root) == [run.path]
+    assert not any(path.exists() for path in passing), "they were looked into"
 
 
 def test_attempts_are_counted(run: RunDirectory) -> None:

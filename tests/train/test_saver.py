@@ -5,17 +5,19 @@ from __future__ import annotations
 import json
 import os
 import resource
+import shutil
 import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 import torch
 
-from tests.tiny_state import KINDS, LONE, SHAPES, Board, on_threads, same, state_of, values
+from tests.tiny_state import KINDS, LONE, SHAPES, TIMEOUT_S, Board, on_threads, same, state_of, values
 from tests.train.newest import newest_valid
 from trackyard.errors import CheckpointError
 from trackyard.train import saver as saver_module
@@ -304,6 +306,37 @@ def test_what_fails_on_one_rank_is_raised_by_all(
     assert found[0][1] == str(tmp_path / directory_name(1)), "and is told once"
     assert not list(tmp_path.glob("step-00000002"))
     assert newest_valid(tmp_path, IDENTITY) == (tmp_path / directory_name(1), [])
+
+
+def test_a_rank_that_begins_when_rank_0_has_given_up_does_not_wait_for_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, board: Board
+) -> None:
+    states, real = halves(1), Saver._wait_for
+    given_up = threading.Event()
+
+    def late(saver: Saver, job: Any) -> None:
+        if saver._ranks.rank == 1:
+            assert given_up.wait(60)
+        real(saver, job)
+
+    def removed(path: Path, **given: Any) -> None:
+        shutil.rmtree(path, **given)
+        threading.Timer(0.2, given_up.set).start()
+
+    monkeypatch.setattr(Saver, "_wait_for", late)
+    monkeypatch.setattr(saver_module, "write_tensor_file", failing(0, saver_module.write_tensor_file))
+    monkeypatch.setattr(saver_module, "shutil", SimpleNamespace(rmtree=removed))
+
+    def work(ranks: Ranks) -> str:
+        # Longer than the ranks of this test wait for each other.
+        saver = make(tmp_path, states[ranks.rank], ranks, deadline_s=1.5 * TIMEOUT_S)
+        saver.save(1, {})
+        with pytest.raises(CheckpointError) as raised:
+            saver.finish()
+        return raised.value.what
+
+    for what in on_threads(2, work, board):
+        assert "No space left on device" in what
 
 
 def test_a_rank_that_never_delivers_is_named(tmp_path: Path) -> None:

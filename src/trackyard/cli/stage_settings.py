@@ -98,9 +98,10 @@ def fitting_plans(root: Path, settings: StageSettings) -> list[tuple[Path, dict[
         **{name: values[name] for name in ("steps", "packs_per_step", "seed", "strict")},
     }
     found = []
-    for path in sorted((root / PLANS).glob(f"*/{DOCUMENT}"), key=lambda path: path.stat().st_mtime, reverse=True):
+    complete = [path for path in (root / PLANS).glob(f"*/{DOCUMENT}") if not path.parent.name.startswith(TEMPORARY)]
+    for path in sorted(complete, key=lambda path: path.stat().st_mtime, reverse=True):
         document = json.loads(path.read_bytes())
-        if path.parent.name.startswith(TEMPORARY) or document["schema"] != SCHEMA:
+        if document["schema"] != SCHEMA:
             continue
         inputs = document["inputs"]
         made_from = {item["name"]: item["manifest"] for item in inputs["datasets"]}

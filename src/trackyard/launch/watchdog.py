@@ -47,9 +47,9 @@ class WatchdogParameters(Parameters):
     Not less than the process group's own limit, or slow starts would end that it allows."""
     factor: float = Field(default=10.0, ge=1.0)
     """Later steps: this many times the median of the last ones …"""
-    at_least_s: float = Field(default=360.0, gt=0.0)
-    """… and never fewer seconds. Above the 300 s after which the feed gives up a worker, which names the worker; ending
-    a healthy run costs more than a hang that is found after six minutes."""
+    at_least_s: float = Field(default=540.0, gt=0.0)
+    """… and never fewer seconds. Above the 300 s after which the feed gives up a worker, which names the worker, and
+    the 480 s that a checkpoint may take; ending a healthy run costs more than a hang found after nine minutes."""
 
 
 class Watchdog:

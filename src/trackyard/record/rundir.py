@@ -163,9 +163,9 @@ def open_or_create(root: Path, spec: RunSpec) -> RunDirectory:
         for path in (directory.path, directory.checkpoints, directory.spool):
             path.mkdir(parents=True, exist_ok=True)
         # Permission bits say nothing to root and little on network file systems: only writing proves it.
-        probe = directory.path / f"{TEMPORARY}probe.{os.getpid()}"
+        probe = directory.path / f"{TEMPORARY}probe.{socket.gethostname()}.{os.getpid()}"
         probe.write_bytes(b"\0" * 4096)
-        probe.unlink()
+        probe.unlink(missing_ok=True)  # the run may be going on elsewhere, and sweep
         if not (directory.path / SPEC).exists():
             write_spec(directory.path / SPEC, spec)
         fsync_directory(directory.path)
@@ -189,7 +189,17 @@ def open_existing(path: Path) -> RunDirectory:
 
 def all_runs(root: Path) -> list[Path]:
     """Directories below `root` that hold a run, sorted."""
-    return sorted(path.parent for path in root.glob(f"*/*/*/{SPEC}"))
+    found = (run for track in _folders(root) for stage in _folders(track) for run in _folders(stage))
+    return sorted(run for run in found if (run / SPEC).exists())
+
+
+def _folders(path: Path) -> list[Path]:
+    """None in what is gone: other commands make their own things below runs/, under names that last a moment."""
+    try:
+        with os.scandir(path) as entries:
+            return [path / entry.name for entry in entries if entry.is_dir()]
+    except (FileNotFoundError, NotADirectoryError, PermissionError):
+        return []
 
 
 def _unwritable(path: Path, error: OSError) -> EnvironmentLacking:

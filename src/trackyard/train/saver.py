@@ -6,6 +6,7 @@ next call, by all ranks alike. Source: performance section 9.2, reliability sect
 
 from __future__ import annotations
 
+import contextlib
 import math
 import random
 import shutil
@@ -183,6 +184,10 @@ class Saver:
         except OSError as error:
             if rank == 0:
                 shutil.rmtree(job.partial, ignore_errors=True)
+                if self._ranks.world > 1:
+                    # A rank that has not begun yet waits for it. The next save removes it.
+                    with contextlib.suppress(OSError):
+                        job.partial.mkdir()
                 if not (final / COMPLETE).is_file():
                     shutil.rmtree(final, ignore_errors=True)
             else:

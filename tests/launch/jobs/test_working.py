@@ -229,7 +229,7 @@ def test_a_job_that_slurm_ends_does_not_requeue_itself(make: Make, numbers: tupl
     toy = make()
     toy.mode("wait")
     sender = _when(toy.root / "told/one/ready", *numbers)
-    assert toy.live() == 75
+    assert toy.live(told_s=60.0) == 75
     sender.join()
     assert toy.told("signals") == ["SIGUSR1"], "srun would kill the step at once for SIGTERM"
     assert toy.requeued() == []
@@ -241,7 +241,7 @@ def test_sigterm_that_comes_after_the_stage_has_ended_still_counts(make: Make) -
     toy = make()
     toy.mode("save 75")
     sender = _when(toy.root / "runs/toy/one/rows.txt", signal.SIGTERM)
-    assert toy.live() == 75
+    assert toy.live(told_s=60.0) == 75
     sender.join()
     assert toy.requeued() == []
 

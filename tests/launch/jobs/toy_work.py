@@ -156,8 +156,9 @@ class Toy:
         return found
 
     def live(
-        self, name: str = "one", *, restarts: int = 0, index: int | None = None, job_name: str = "toy-1.one.1"
-    ) -> int:
+        self, name: str = "one", *, restarts: int = 0, index: int | None = None, job_name: str = "toy-1.one.1",
+        told_s: float = 0.3,
+    ) -> int:  # fmt: skip
         return work(
             self.root,
             self.kept.graph.id,
@@ -165,7 +166,7 @@ class Toy:
             say=self.said.append,
             environment=self.environment(restarts, index=index, job_name=job_name),
             runner=self.slurm,
-            told_s=0.3,
+            told_s=told_s,
             settle_s=0.0,
         )
 

@@ -50,7 +50,9 @@ def remote_row(asked: Asked) -> Seen:
             raise _lacking(shown, "there is no such folder")
         return Seen(detail=f"{shown} is there", examined=1)
     if parts.scheme == "s3":
-        call = lambda: _bucket(parts.netloc, settings, asked.environment, shown)  # noqa: E731
+        # Its import takes as long as an answer may, where the disk is slow.
+        client = _client(settings, asked.environment, shown)
+        call = lambda: _bucket(client, parts.netloc, shown)  # noqa: E731
     elif parts.scheme in _PORTS:
         try:
             port = int(settings.get("port") or parts.port or _PORTS[parts.scheme])
@@ -78,14 +80,14 @@ def _connects(host: str, port: int, shown: str) -> None:
         raise _lacking(shown, str(error)) from error
 
 
-def _bucket(name: str, settings: Mapping[str, Any], environment: Mapping[str, str], shown: str) -> None:
-    """Asks for the bucket with the keys that DVC would use: those of its settings, else of the environment, else of
-    the files that either names."""
+def _client(settings: Mapping[str, Any], environment: Mapping[str, str], shown: str) -> Any:
+    """Of S3, with the keys that DVC would use: those of its settings, else of the environment, else of the files that
+    either names."""
     import boto3
     import botocore.session
     from botocore import UNSIGNED
     from botocore.config import Config
-    from botocore.exceptions import BotoCoreError, ClientError
+    from botocore.exceptions import BotoCoreError
 
     known = botocore.session.Session()
     for variable, option, own in (
@@ -104,7 +106,7 @@ def _bucket(name: str, settings: Mapping[str, Any], environment: Mapping[str, st
             region_name=settings.get("region") or "us-east-1",
             profile_name=settings.get("profile"),
         )
-        client = session.client(
+        return session.client(
             "s3",
             endpoint_url=settings.get("endpointurl"),
             verify=settings.get("ssl_verify"),
@@ -112,11 +114,19 @@ def _bucket(name: str, settings: Mapping[str, Any], environment: Mapping[str, st
                 connect_timeout=2, read_timeout=2, retries={"total_max_attempts": 1}, signature_version=unsigned
             ),
         )
+    # An address that is none is no error of botocore's own.
+    except (BotoCoreError, ValueError) as error:
+        raise _lacking(shown, Redactor().text(str(error))) from error
+
+
+def _bucket(client: Any, name: str, shown: str) -> None:
+    from botocore.exceptions import BotoCoreError, ClientError
+
+    try:
         client.head_bucket(Bucket=name)
     except ClientError as error:
         status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode")
         said = {403: "these keys may not read it (HTTP 403)", 404: "there is no such bucket (HTTP 404)"}
         raise _lacking(shown, said.get(status, f"HTTP {status}")) from error
-    # An address that is none is no error of botocore's own.
     except (BotoCoreError, ValueError) as error:
         raise _lacking(shown, Redactor().text(str(error))) from error

@@ -90,10 +90,11 @@ class Kept:
 
     def in_doubt(self, name: str) -> bool:
         """Whether the newest script of a job or array has a number that no note of a submission has: it was cut off."""
-        script = self.folder(name) / SCRIPT
-        if not script.is_file():
+        try:
+            script = (self.folder(name) / SCRIPT).read_text(encoding="utf-8")
+        except FileNotFoundError:
             return False
-        number = name_of(script.read_text(encoding="utf-8")).rpartition(".")[2]
+        number = name_of(script).rpartition(".")[2]
         return int(number) > self.times_submitted(name)
 
     def note_submitted(self, name: str, slurm_id: str, indices: Sequence[int] | None = None) -> None:
