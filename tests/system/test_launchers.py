@@ -136,6 +136,7 @@ def test_at_the_end_of_memory_and_of_time_what_was_saved_is_whole(after_stage1: 
 
 _ENDS = """
 import mmap, resource, sys, time
+from contextlib import ExitStack
 import torch
 from trackyard.cli.main import main
 from trackyard.launch.signals import stopping_at
@@ -143,12 +144,12 @@ from trackyard.train.engine import Engine
 
 end, step = sys.argv.pop(1), int(sys.argv.pop(1))
 taken = Engine.step
-over = stopping_at(time.monotonic())
+over = ExitStack()
 
 def then(self, number, *share):
     result = taken(self, number, *share)
     if number + 1 == step and end == "time":
-        over.__enter__()
+        over.enter_context(stopping_at(time.monotonic()))
     elif number + 1 == step:
         used = int(open("/proc/self/statm").read().split()[0]) * mmap.PAGESIZE
         resource.setrlimit(resource.RLIMIT_AS, (used + (64 << 20),) * 2)
@@ -156,7 +157,8 @@ def then(self, number, *share):
     return result
 
 Engine.step = then
-main()
+with over:
+    main()
 """
 
 
