@@ -6,11 +6,13 @@ import socket
 import sqlite3
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from typing import Any
 
+import boto3
 import pytest
 
 from tests.launch.doctor.asking import CLUSTER, asking
@@ -157,6 +159,31 @@ def test_a_dvc_remote_that_is_a_bucket(tmp_path: Path, monkeypatch: pytest.Monke
                 remote.remote_row(asked)
         else:
             assert remote.remote_row(asked).detail.endswith("answers")
+
+
+def test_a_bucket_is_not_blamed_for_what_its_client_takes_to_load(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real, made = boto3.Session, []
+    limited = False
+
+    def session(**given: Any) -> Any:
+        made.append(limited)
+        return real(**given)
+
+    def limiting(seconds: float, call: Callable[[], Any], **words: str) -> Any:
+        nonlocal limited
+        limited = True
+        return within(seconds, call, **words)
+
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "of-a-test")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "of-a-test")
+    monkeypatch.setattr(boto3, "Session", session)
+    monkeypatch.setattr(remote, "within", limiting)
+    with answering(200) as address:
+        asked = asking(with_remote(tmp_path, "s3://bucket/x", f"    endpointurl = {address}\n"))
+        assert remote.remote_row(asked).detail.endswith("answers")
+    assert (made, limited) == ([False], True), "the limit is for the answer"
 
 
 def test_a_bucket_whose_store_is_not_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, closed: str) -> None:
